@@ -1,0 +1,161 @@
+"""Settings shared by every environment. Values come from the process environment and from ``.env``."""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from runtime.folder import PROJECT_DIR, DataFolder
+
+BASE_DIR: Path = PROJECT_DIR
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")  # never overrides what the process environment says
+
+DATA = DataFolder.from_environment()
+VERSION = "0.1.0"
+
+APP_ENV: str = env.str("APP_ENV", default="development")
+DEBUG = False
+SECRET_KEY: str = env.str("SECRET_KEY", default="")
+JWT_SECRET: str = env.str("JWT_SECRET", default="")
+SUPABASE_JWT_SECRET: str = env.str("SUPABASE_JWT_SECRET", default="")
+JWT_AUDIENCE: str = env.str("JWT_AUDIENCE", default="authenticated")
+JWT_LIFETIME = timedelta(seconds=env.int("JWT_LIFETIME_SECONDS", default=3600))
+ENCRYPTION_KEY: list[str] = env.list("ENCRYPTION_KEY", default=[])
+TASK_SIGNING_SECRET: list[str] = env.list("TASK_SIGNING_SECRET", default=[])
+CRON_SECRET: str = env.str("CRON_SECRET", default="")
+ADMIN_API_KEY: str = env.str("ADMIN_API_KEY", default="")
+QT_ADMIN_TOKEN: str = env.str("QT_ADMIN_TOKEN", default="")
+
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "trading.core",
+    "trading.tenants",
+    "trading.jobs",
+    "workers",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Postgres: the server of DATABASE_URL, or the embedded one in the data folder.
+DATABASE_URL: str = env.str("DATABASE_URL", default="")
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url_config(DATABASE_URL)
+    if DATABASE_URL
+    else {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "quantum",
+        "USER": "quantum",
+        "HOST": str(DATA.sockets),
+        "PORT": "5432",
+    }
+}
+DATABASES["default"]["CONN_MAX_AGE"] = None
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    {
+        "connect_timeout": 3,
+        "application_name": "quantum-trader",
+        "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+    }
+)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "tenants.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Redis: the server of REDIS_URL, or the embedded one in the data folder.
+REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{DATA.valkey_socket}?db=0"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "cache",
+        "OPTIONS": {"serializer": "trading.core.cache.JsonSerializer"},
+    }
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+LOGIN_URL = "/login"
+
+# Markets and execution.
+QUANTUM_TRADER_SYMBOLS: list[str] = env.list("QUANTUM_TRADER_SYMBOLS", default=["BTCUSDT", "ETHUSDT"])
+QUANTUM_TRADER_REFRESH_SECONDS: int = env.int("QUANTUM_TRADER_REFRESH_SECONDS", default=180)
+QUANTUM_TRADER_EXECUTION_SECONDS: int = env.int("QUANTUM_TRADER_EXECUTION_SECONDS", default=1800)
+QUANTUM_TRADER_DISABLE_SCHEDULER: bool = env.bool("QUANTUM_TRADER_DISABLE_SCHEDULER", default=False)
+QUANTUM_TRADER_DISABLE_EXECUTION: bool = env.bool("QUANTUM_TRADER_DISABLE_EXECUTION", default=False)
+
+
+def _decimal(name: str, default: str) -> Decimal:
+    return Decimal(env.str(name, default=default))
+
+
+QT_EXECUTION_MIN_NOTIONAL = _decimal("QT_EXECUTION_MIN_NOTIONAL", "50")
+QT_EXECUTION_MAX_ORDERS: int = env.int("QT_EXECUTION_MAX_ORDERS", default=10)
+QT_EXECUTION_CASH_BUFFER = _decimal("QT_EXECUTION_CASH_BUFFER", "0")
+QT_EXECUTION_ALLOW_PARTIAL: bool = env.bool("QT_EXECUTION_ALLOW_PARTIAL", default=True)
+QT_EXECUTION_EXCHANGE: str = env.str("QT_EXECUTION_EXCHANGE", default="paper")
+QT_MAX_NOTIONAL_PER_TRADE = _decimal("QT_MAX_NOTIONAL_PER_TRADE", "1000")
+QT_MAX_DAILY_LOSS = _decimal("QT_MAX_DAILY_LOSS", "500")
+QT_MAX_POSITION_PER_SYMBOL = _decimal("QT_MAX_POSITION_PER_SYMBOL", "0")  # not positive: no limit
+QT_MAX_GROSS_EXPOSURE = _decimal("QT_MAX_GROSS_EXPOSURE", "0")  # not positive: no limit
+
+REST_FRAMEWORK: dict[str, Any] = {}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Quantum Trader",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}

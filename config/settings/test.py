@@ -1,0 +1,25 @@
+"""The tests: embedded servers of their own in a temporary folder, fixed secrets that no deployment accepts."""
+
+import os
+import tempfile
+
+# Before base is read, and through the environment so that pytest-xdist's workers share the folder.
+os.environ.setdefault("QT_TEST_DATA_DIR", tempfile.mkdtemp(prefix="qt-test-"))
+os.environ.update(
+    QT_DATA_DIR=os.environ["QT_TEST_DATA_DIR"],
+    APP_ENV="test",
+    DATABASE_URL="",
+    REDIS_URL="",
+    SECRET_KEY="test-secret-key-test-secret-key-test-secret-key-1234",
+    JWT_SECRET="test-jwt-secret-test-jwt-secret-0001",
+    SUPABASE_JWT_SECRET="test-external-jwt-secret-test-external-1",
+    ENCRYPTION_KEY="test-encryption-key-32-bytes-long",
+    TASK_SIGNING_SECRET="test-task-signing-secret-new-0001,test-task-signing-secret-old-0001",
+    CRON_SECRET="test-cron-secret-test-cron-secret-1",
+    ADMIN_API_KEY="test-admin-api-key-test-admin-api-1",
+    QT_ADMIN_TOKEN="test-admin-token-test-admin-token-1",
+)
+
+from config.settings.base import *  # noqa: E402, F403  # a settings module is the union of its parts
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
