@@ -35,7 +35,9 @@ class DataFolder:
 
     @property
     def sockets(self) -> Path:
-        """The folder of Unix sockets: inside the data folder, or a short stand-in where that path is too long."""
+        """The folder of Unix sockets: inside the data folder, or a short stand-in where that path is too
+        long.
+        """
         inside = self.root / "run"
         longest = inside / ".s.PGSQL.5432"
         if len(os.fsencode(longest)) <= MAX_SOCKET_PATH_BYTES:

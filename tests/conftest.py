@@ -1,0 +1,31 @@
+"""One Postgres and one Valkey for the whole test session, in the folder of config/settings/test.py."""
+
+import shutil
+from contextlib import ExitStack
+
+import pytest
+
+from runtime.folder import DataFolder
+from runtime.postgres import PostgresServer
+from runtime.valkey import ValkeyServer
+
+SERVERS = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers, in the process that leads the session: pytest-xdist's workers find them running."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = DataFolder.from_environment()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder.root, ignore_errors=True)
+        stack.callback(shutil.rmtree, folder.sockets, ignore_errors=True)
+        stack.enter_context(PostgresServer(folder, durable=False, createdb=True))
+        stack.enter_context(ValkeyServer(folder, persistent=False))
+        config.stash[SERVERS] = stack.pop_all()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers and delete their folder, also after a failure or Ctrl-C."""
+    if SERVERS in config.stash:
+        config.stash[SERVERS].close()
