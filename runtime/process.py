@@ -149,7 +149,7 @@ def own(folder: Path, account: Account) -> None:
             if os.geteuid() != 0:
                 raise ServerError(
                     f"{folder} belongs to user id {found.st_uid}, we are {account.uid}. "
-                    f"Run `sudo chown -R {account.uid}:{account.gid} {folder}` or set QT_DATA_DIR to another folder."
+                    f"Run `sudo chown -R {account.uid}:{account.gid} {folder}` or set QT_DATA_DIR elsewhere."
                 )
             for path in [folder, *folder.rglob("*")]:
                 os.chown(path, account.uid, account.gid, follow_symlinks=False)
