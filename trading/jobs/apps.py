@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class JobsConfig(AppConfig):
+    """The ledger of job runs."""
+
+    name = "trading.jobs"
+    verbose_name = "Jobs"

@@ -1,0 +1,353 @@
+"""Changes to the ledger: enqueue, retry, cancel, pause and resume, ending an attempt, rescue."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pydantic
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from trading.jobs import bell, ledger
+from trading.jobs.models import JobQueue, JobRun
+from trading.jobs.outcomes import FanOut
+from trading.jobs.registry import Job, registry
+from trading.jobs.states import FINAL, LIVE, RETRYABLE, WAITING, State, Trigger
+
+MAX_ARGUMENTS_BYTES = 16_384
+
+
+class InvalidArguments(ValueError):
+    """The arguments do not fit the job's declaration; ``errors`` says where, as ``{"loc": [...], "message": ...}``."""
+
+    code = "validation_error"
+
+    def __init__(self, job: str, errors: list[dict[str, Any]]) -> None:
+        self.errors = errors
+        places = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['message']}" for error in errors)
+        super().__init__(f"The arguments of job {job!r} are not valid: {places}")
+
+
+class WrongState(Exception):
+    """The run's state does not allow what was asked."""
+
+    code = "wrong_state"
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """The run that answers an `enqueue`; ``created`` is False when a live one or one for the slot existed."""
+
+    run: JobRun
+    created: bool
+
+
+def enqueue(
+    slug: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    client_id: UUID | None = None,
+    scheduled_at: datetime | None = None,
+    schedule_slot: str | None = None,
+    parent: JobRun | None = None,
+    trigger: Trigger = Trigger.SERVICE,
+    triggered_by: str = "",
+    request_id: str = "",
+) -> Enqueued:
+    """Insert a run of the job called ``slug`` in the caller's transaction; its message goes out on commit.
+
+    Raises `UnknownJob` or `InvalidArguments`. A job declared unique answers with the live run of the same key, and a
+    schedule's slot with the run that has it, instead of a second one.
+    """
+    job = registry.get(slug)
+    values = validated(job, arguments or {}, client_id=client_id)
+    run = JobRun(
+        client_id=client_id,
+        job=job.slug,
+        queue=job.queue,
+        args=values.model_dump(mode="json"),
+        steps=list(job.step_names),
+        max_attempts=job.max_attempts,
+        parent=parent,
+        unique_key=(job.unique(values, client_id) or None) if job.unique else None,
+        schedule_slot=schedule_slot,
+        rung_at=Now() if client_id is None and scheduled_at is None else None,
+        trigger=trigger,
+        triggered_by=triggered_by[:200],
+        request_id=request_id[:64],
+    )
+    if scheduled_at is not None:
+        run.scheduled_at = scheduled_at
+    with transaction.atomic():
+        created = _insert(run)
+        if created and scheduled_at is None:
+            transaction.on_commit(partial(dispatch, run), robust=True)
+    if created:
+        return Enqueued(run, created=True)
+    existing = _existing(run)
+    if existing is None:  # the one in the way ended between the insert and the look
+        return enqueue(
+            slug,
+            arguments,
+            client_id=client_id,
+            scheduled_at=scheduled_at,
+            schedule_slot=schedule_slot,
+            parent=parent,
+            trigger=trigger,
+            triggered_by=triggered_by,
+            request_id=request_id,
+        )
+    return Enqueued(existing, created=False)
+
+
+def validated(job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | None) -> Any:
+    """``arguments`` as the job's own type; raises `InvalidArguments`."""
+    if job.per_client != (client_id is not None):
+        message = "this job runs for one client: name it" if job.per_client else "this job belongs to no client"
+        raise InvalidArguments(job.slug, [{"loc": ["client_id"], "message": message}])
+    try:
+        text = _canonical(arguments)
+        if len(text) > MAX_ARGUMENTS_BYTES:
+            message = f"{len(text)} bytes of arguments; at most {MAX_ARGUMENTS_BYTES} are taken: pass ids, not data"
+            raise InvalidArguments(job.slug, [{"loc": ["args"], "message": message}])
+        return job.arguments.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        found = [{"loc": ["args", *item["loc"]], "message": item["msg"]} for item in error.errors(include_url=False)]
+        raise InvalidArguments(job.slug, found) from None
+
+
+def _canonical(arguments: Mapping[str, Any]) -> bytes:
+    try:
+        text = pydantic.RootModel[dict[str, Any]](dict(arguments)).model_dump_json()
+        if "\\u0000" in text:
+            raise ValueError("a NUL character")
+        return text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidArguments("", [{"loc": ["args"], "message": f"cannot be stored as JSON: {error}"}]) from None
+
+
+def _insert(run: JobRun) -> bool:
+    """Insert unless a live twin or the slot's run is in the way."""
+    if run.unique_key is None and run.schedule_slot is None:
+        run.save(force_insert=True)
+        return True
+    inserted = JobRun.objects.bulk_create([run], ignore_conflicts=True)
+    return JobRun.objects.filter(id=inserted[0].id).exists()
+
+
+def _existing(run: JobRun) -> JobRun | None:
+    if run.schedule_slot is not None:
+        found = JobRun.objects.filter(schedule_slot=run.schedule_slot).first()
+        if found is not None:
+            return found
+    return JobRun.objects.filter(job=run.job, unique_key=run.unique_key, state__in=LIVE).first()
+
+
+def dispatch(run: JobRun) -> None:
+    """Send the message of a run that has just been committed, or of whichever its client has room for."""
+    if run.client_id is None:
+        bell.ring([ledger.Ring(run.id, run.job, run.queue)])
+    else:
+        admit(run.client_id, run.queue)
+
+
+def admit(client_id: UUID, queue: str) -> int:
+    """Put a client's waiting runs on the bell as far as its share of the queue has room; how many."""
+    with transaction.atomic():
+        rings = ledger.admit(client_id, queue)
+    bell.ring(rings)
+    return len(rings)
+
+
+def retry(run_id: UUID) -> JobRun:
+    """Queue a run that ended without success again, from the step that did not; raises `WrongState` otherwise."""
+    with transaction.atomic():
+        run = JobRun.objects.select_for_update(no_key=True).get(id=run_id)
+        if run.state not in RETRYABLE:
+            raise WrongState(f"The run is {run.state}; only a failed, discarded or cancelled one can be retried.")
+        if (
+            run.unique_key is not None
+            and JobRun.objects.filter(job=run.job, unique_key=run.unique_key, state__in=LIVE).exists()
+        ):
+            raise WrongState("Another run of this job is live; wait for it to end, or cancel it, then retry this one.")
+        job = registry.get(run.job)
+        if run.step_index >= len(run.steps) or run.step not in job.step_names:
+            raise WrongState("This version of the code has no such step any more; enqueue a new run instead.")
+        if run.parent_id is not None:
+            JobRun.objects.filter(id=run.parent_id, state=State.SNOOZED, children_pending__gt=0).update(
+                children_pending=F("children_pending") + 1, progress_done=F("progress_done") - 1
+            )
+        run.state = State.QUEUED
+        run.attempt = 0
+        run.max_attempts = job.max_attempts
+        run.scheduled_at = Now()
+        run.rung_at = Now() if run.client_id is None else None
+        run.cancel_requested_at = run.finished_at = None
+        run.error_type = run.error_message = ""
+        run.save()
+        transaction.on_commit(partial(dispatch, run), robust=True)
+    run.refresh_from_db()
+    return run
+
+
+def cancel(run_id: UUID) -> JobRun:
+    """Cancel a waiting run at once; ask a running one to stop. Raises `WrongState` when it has ended.
+
+    The runs that a fan-out started are cancelled with it.
+    """
+    with transaction.atomic():
+        run = JobRun.objects.select_for_update(no_key=True).get(id=run_id)
+        if run.state in FINAL:
+            raise WrongState(f"The run has already ended: it {_ENDED[State(run.state)]}.")
+        if run.state == State.RUNNING:
+            if run.cancel_requested_at is None:
+                JobRun.objects.filter(id=run_id).update(cancel_requested_at=Now())
+        else:
+            for child_id in run.children.filter(state__in=LIVE).values_list("id", flat=True):
+                _cancel_child(child_id)
+            JobRun.objects.filter(id=run_id).update(
+                state=State.CANCELLED,
+                finished_at=Now(),
+                cancel_requested_at=Now(),
+                rung_at=None,
+                children_pending=0,
+            )
+            _after_ending(run)
+    run.refresh_from_db()
+    return run
+
+
+_ENDED = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.CANCELLED: "was cancelled",
+    State.DISCARDED: "was discarded",
+}
+
+
+def _cancel_child(run_id: UUID) -> None:
+    try:
+        cancel(run_id)
+    except WrongState:
+        return  # it ended by itself meanwhile, which is as good
+
+
+def _after_ending(run: JobRun) -> None:
+    """What the end of a run sets off: its parent's count, in its transaction; after the commit, its client's next."""
+    if run.parent_id is not None:
+        _join(run.parent_id)
+    if run.client_id is not None:
+        transaction.on_commit(partial(admit, run.client_id, run.queue), robust=True)
+
+
+def _join(parent_id: UUID) -> None:
+    parent = ledger.child_ended(parent_id)
+    if parent is None:
+        return
+    if parent.client_id is not None:
+        transaction.on_commit(partial(admit, parent.client_id, parent.queue), robust=True)
+    else:
+        transaction.on_commit(partial(bell.ring, [parent.ring]), robust=True)
+
+
+def pause(queue: str, *, by: str) -> JobQueue:
+    """Start nothing more from ``queue``; what runs goes on, what is enqueued waits."""
+    row, _ = JobQueue.objects.get_or_create(name=queue)
+    row.paused_at = ledger.database_now()
+    row.paused_by = by[:200]
+    row.save()
+    return row
+
+
+def resume(queue: str) -> JobQueue:
+    """Start runs from ``queue`` again: everything waiting in it is put on the bell anew."""
+    with transaction.atomic():
+        row, _ = JobQueue.objects.get_or_create(name=queue)
+        row.paused_at = None
+        row.paused_by = ""
+        row.save()
+        JobRun.objects.filter(queue=queue, state__in=WAITING, rung_at__isnull=False).update(rung_at=None)
+    return row
+
+
+def end_attempt(claim: ledger.Claim, ending: ledger.Ending, fan_out: FanOut | None = None) -> bool:
+    """Write how an attempt ended and all that follows from it in one transaction; False when the run is another's.
+
+    What follows: the runs of a fan-out and the parent's count, in the same transaction; after it, the message for the
+    next step or for the client's next run.
+    """
+    joins = ending.state in FINAL and claim.parent_id is not None
+    if fan_out is None and not joins:
+        held = ledger.finish(claim, ending)  # one statement is its own transaction
+    else:
+        with transaction.atomic():
+            held = ledger.finish(claim, ending)
+            if held and fan_out is not None:
+                _start_children(claim, fan_out)
+            if held and joins and claim.parent_id is not None:
+                _join(claim.parent_id)
+    if held:
+        announce(claim, ending)
+    return held
+
+
+def announce(claim: ledger.Claim, ending: ledger.Ending) -> None:
+    """Send what follows from an attempt's end once that is committed; sent twice it does no harm."""
+    if ending.on_the_bell:
+        bell.ring([ledger.Ring(claim.run_id, claim.job, claim.queue)])
+    elif claim.client_id is not None:
+        admit(claim.client_id, claim.queue)
+
+
+def _start_children(claim: ledger.Claim, fan_out: FanOut) -> None:
+    """Enqueue the runs of a fan-out and let the parent wait for those that are new."""
+    parent = JobRun(id=claim.run_id)
+    clients: Sequence[UUID | None] = fan_out.client_ids or [claim.client_id] * len(fan_out.arguments)
+    started = 0
+    for arguments, client_id in zip(fan_out.arguments, clients, strict=True):
+        child = enqueue(
+            fan_out.job,
+            arguments,
+            client_id=client_id,
+            parent=parent,
+            trigger=Trigger.PARENT,
+            triggered_by=f"run {claim.run_id}",
+            request_id=claim.request_id,
+        )
+        started += child.created
+    # One more than there are, so that ending this wait takes the same path as the end of a child.
+    JobRun.objects.filter(id=claim.run_id).update(
+        children_pending=started + 1, progress_done=0, progress_total=started + 1
+    )
+    _join(claim.run_id)
+    JobRun.objects.filter(id=claim.run_id).update(progress_done=0, progress_total=started)
+
+
+def rescue() -> list[UUID]:
+    """Put back what dead workers held; the ids. Poison, out of attempts, is discarded and its parent told."""
+    with transaction.atomic():
+        taken = ledger.take_back_expired()
+        follow_up(taken)
+    return [row["id"] for row in taken]
+
+
+def release(run_ids: Sequence[UUID], *, worker: str) -> list[UUID]:
+    """Give back what a worker that is shutting down still holds, at no cost in attempts; the ids."""
+    with transaction.atomic():
+        taken = ledger.release(run_ids, worker=worker)
+        follow_up(taken)
+    return [row["id"] for row in taken]
+
+
+def follow_up(taken: Sequence[ledger.Row]) -> None:
+    """What follows from runs that were taken back from their worker."""
+    for row in taken:
+        run = JobRun(id=row["id"], client_id=row["client_id"], queue=row["queue"], parent_id=row["parent_id"])
+        if row["state"] in FINAL:
+            _after_ending(run)
+        elif run.client_id is not None:
+            transaction.on_commit(partial(admit, run.client_id, run.queue), robust=True)
