@@ -50,6 +50,12 @@ INSTALLED_APPS = [
     "trading.core",
     "trading.tenants",
     "trading.jobs",
+    "trading.marketdata",
+    "trading.brokers",
+    "trading.risk",
+    "trading.execution",
+    "trading.operations",
+    "trading.web",
     "workers",
 ]
 MIDDLEWARE = [

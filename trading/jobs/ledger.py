@@ -41,7 +41,7 @@ def _run(statement: LiteralString, parameters: Mapping[str, Any]) -> list[Row]:
 
 
 def _json(value: Any) -> Jsonb:
-    """``value`` as JSON that Postgres holds: decimals, UUIDs and times as text; ``ValueError`` for NaN and infinities."""
+    """``value`` as JSON for Postgres: decimals, UUIDs and times as text; ``ValueError`` for NaN and infinities."""
     return Jsonb(to_jsonable_python(value), dumps=partial(json.dumps, allow_nan=False))
 
 
@@ -219,7 +219,8 @@ def write_progress(claim: Claim, *, done: int, total: int, note: str) -> bool:
     """Record progress; False when the run is no longer this attempt's or was asked to stop."""
     rows = _run(
         "UPDATE job_runs SET progress_done = %(done)s, progress_total = %(total)s, progress_note = %(note)s"
-        " WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running' AND cancel_requested_at IS NULL RETURNING 1",
+        " WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running' AND cancel_requested_at IS NULL"
+        " RETURNING 1",
         {
             "run_id": claim.run_id,
             "fence": claim.fence,
@@ -267,10 +268,13 @@ WITH taken AS (
      ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
 ), put_back AS (
     UPDATE job_runs r
-       SET state = CASE WHEN stop THEN 'cancelled' WHEN %(burn)s AND taken.attempt >= taken.max_attempts THEN 'discarded'
-                        WHEN %(burn)s THEN 'retrying' ELSE 'queued' END,
+       SET state = CASE WHEN stop THEN 'cancelled'
+                        WHEN %(burn)s AND taken.attempt >= taken.max_attempts THEN 'discarded'
+                        WHEN %(burn)s THEN 'retrying'
+                        ELSE 'queued' END,
            attempt = CASE WHEN %(burn)s THEN r.attempt ELSE greatest(r.attempt - 1, 0) END,
-           scheduled_at = CASE WHEN %(burn)s AND r.attempt > 1 THEN now() + least(2 ^ r.attempt, 30) * interval '1 second'
+           scheduled_at = CASE WHEN %(burn)s AND r.attempt > 1
+                               THEN now() + least(2 ^ r.attempt, 30) * interval '1 second'
                                ELSE now() END,
            worker = '', lease_until = NULL, rung_at = NULL,
            error_type = %(error_type)s, error_message = %(error_message)s,
@@ -369,7 +373,8 @@ def clients_with_due_runs() -> list[tuple[UUID, str]]:
          WHERE q.paused_at IS NULL AND EXISTS (
                SELECT FROM job_runs r
                 WHERE r.client_id = c.id AND r.queue = q.name AND r.rung_at IS NULL
-                  AND r.state IN ('queued', 'retrying', 'snoozed') AND r.scheduled_at <= now() AND r.children_pending = 0)
+                   AND r.state IN ('queued', 'retrying', 'snoozed') AND r.scheduled_at <= now()
+                   AND r.children_pending = 0)
         """,
         {},
     )
@@ -390,7 +395,8 @@ def unheard(queue: str, *, sent_before: timedelta, messages_waiting: int, limit:
                      LIMIT %(limit)s + %(messages)s) rung
         ), oldest AS (
             SELECT id FROM job_runs
-             WHERE queue = %(queue)s AND rung_at < now() - %(sent_before)s AND state IN ('queued', 'retrying', 'snoozed')
+             WHERE queue = %(queue)s AND rung_at < now() - %(sent_before)s
+               AND state IN ('queued', 'retrying', 'snoozed')
                AND NOT EXISTS (SELECT FROM job_queues q WHERE q.name = %(queue)s AND q.paused_at IS NOT NULL)
              ORDER BY rung_at LIMIT greatest((SELECT missing FROM surplus), 0) FOR UPDATE SKIP LOCKED
         )

@@ -164,3 +164,26 @@ class JobQueue(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class JobProcess(models.Model):
+    """A worker or beat process that has reported itself: where it runs, what it takes, and when it was last seen."""
+
+    name = models.CharField(max_length=128, primary_key=True)
+    kind = models.CharField(max_length=16, choices=[("worker", "Worker"), ("beat", "Beat")])
+    pid = models.PositiveIntegerField()
+    queues = ArrayField(models.CharField(max_length=32), default=list)
+    concurrency = models.PositiveSmallIntegerField(default=1)
+    running = models.PositiveSmallIntegerField(default=0, help_text="Runs that it holds now.")
+    code_version = models.CharField(max_length=64)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "job_processes"
+        ordering = ["name"]
+        verbose_name = "worker process"
+        verbose_name_plural = "worker processes"
+
+    def __str__(self) -> str:
+        return self.name

@@ -38,7 +38,7 @@ class Decision:
 
 
 def execute(run_id: UUID, *, worker: str, code_version: str) -> State | None:
-    """Claim the run, run its current step, record the ending; the run's new state, None when there was nothing to do."""
+    """Claim the run, run its current step, record the ending; the run's new state, None if nothing was to do."""
     claim = _with_patience(
         lambda: ledger.claim(run_id, worker=worker, code_version=code_version), patience=timedelta(seconds=5)
     )
