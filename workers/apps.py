@@ -9,5 +9,7 @@ class WorkersConfig(AppConfig):
     def ready(self) -> None:
         """Make every process know every job."""
         from workers.jobs import discover
+        from workers.tasks import register
 
         discover()
+        register()

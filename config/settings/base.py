@@ -159,6 +159,18 @@ QT_MAX_DAILY_LOSS = _decimal("QT_MAX_DAILY_LOSS", "500")
 QT_MAX_POSITION_PER_SYMBOL = _decimal("QT_MAX_POSITION_PER_SYMBOL", "0")  # not positive: no limit
 QT_MAX_GROSS_EXPOSURE = _decimal("QT_MAX_GROSS_EXPOSURE", "0")  # not positive: no limit
 
+# What attempts record as the code that ran; the checkout's commit when empty.
+QT_CODE_VERSION: str = env.str("QT_CODE_VERSION", default="")
+# Processes of one worker, and of one worker of the bulk queue; 0: as many as suit the machine.
+QT_WORKER_CONCURRENCY: int = env.int("QT_WORKER_CONCURRENCY", default=0)
+QT_BULK_CONCURRENCY: int = env.int("QT_BULK_CONCURRENCY", default=0)
+# How long runs that have ended are kept.
+QT_JOB_RETENTION_DAYS: int = env.int("QT_JOB_RETENTION_DAYS", default=30)
+# How long a worker that was asked to stop lets its steps go on before it gives their runs back.
+QT_DRAIN_SECONDS: int = env.int("QT_DRAIN_SECONDS", default=20)
+# A file that a worker touches while it is in order; the supervisor restarts one that stops.
+QT_HEARTBEAT_FILE: str = env.str("QT_HEARTBEAT_FILE", default="")
+
 # Modules with further jobs of one's own, beside workers/jobs.
 QT_JOB_MODULES: list[str] = env.list("QT_JOB_MODULES", default=[])
 
@@ -175,10 +187,12 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "workers.beat:LedgerScheduler"
+CELERY_BEAT_SCHEDULER = "workers.scheduler:LedgerScheduler"
+CELERY_BEAT_SYNC_EVERY = 1
 
 REST_FRAMEWORK: dict[str, Any] = {}
 SPECTACULAR_SETTINGS: dict[str, Any] = {

@@ -1,6 +1,5 @@
 """The doorbell: a message that says a run may be claimed. Losing it costs time, never the run."""
 
-import math
 import time
 from collections.abc import Iterable
 
@@ -9,12 +8,9 @@ from celery import current_app
 from kombu.exceptions import OperationalError
 
 from trading.jobs.ledger import Ring
-from trading.jobs.registry import UnknownJob, registry
 
 log = structlog.get_logger("quantum.jobs.bell")
 
-STOP_GRACE_SECONDS = 10
-"""Between a step's limit, when it is asked to stop, and the end of its process."""
 SILENCE_SECONDS = 2.0
 """How long nothing is sent after the broker refused: a caller must not wait for a dead one again and again."""
 
@@ -32,18 +28,8 @@ def ring(rings: Iterable[Ring]) -> int:
         if time.monotonic() < _silent_until:
             break
         try:
-            limit = math.ceil(registry.get(message.job).timeout.total_seconds())
-        except UnknownJob:
-            continue  # another version of the code knows this job, and will send for it
-        try:
             current_app.send_task(
-                message.job,
-                args=(str(message.run_id),),
-                queue=message.queue,
-                soft_time_limit=limit,
-                time_limit=limit + STOP_GRACE_SECONDS,
-                ignore_result=True,
-                retry=False,
+                message.job, args=(str(message.run_id),), queue=message.queue, ignore_result=True, retry=False
             )
         except (OperationalError, OSError) as error:
             _silent_until = time.monotonic() + SILENCE_SECONDS

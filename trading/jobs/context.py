@@ -89,7 +89,7 @@ class StepContext:
         """Raise `RunCancelled` when the run was asked to stop, `LeaseLost` when it is another's."""
         if self.dry_run:
             return
-        if ledger.cancel_requested(self.claim):
+        if ledger.stop_reason(self.claim) is ledger.Stop.CANCELLED:
             raise RunCancelled
         if not JobRun.objects.filter(id=self.run_id, fence=self.claim.fence, state=State.RUNNING).exists():
             raise LeaseLost(f"run {self.run_id} is no longer held by attempt {self.claim.fence}")

@@ -28,6 +28,7 @@ class JobRun(models.Model):
     returned = models.JSONField(default=dict, help_text="What each finished step returned, by its name.")
     attempt = models.PositiveSmallIntegerField(default=0, help_text="Tries of the current step so far.")
     max_attempts = models.PositiveSmallIntegerField(help_text="Tries that each step may have.")
+    timeout = models.DurationField(help_text="How long one try of a step may take.")
     fence = models.PositiveIntegerField(
         default=0, help_text="Claims so far; a write that names an older one is refused."
     )
@@ -37,6 +38,8 @@ class JobRun(models.Model):
         null=True, blank=True, help_text="When a message for it was last sent; empty while it waits for room."
     )
     worker = models.CharField(max_length=128, blank=True, default="")
+    worker_pid = models.PositiveIntegerField(null=True, blank=True, help_text="The process that runs it.")
+    stop_at = models.DateTimeField(null=True, blank=True, help_text="When the try that runs now has used its time.")
     lease_until = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
 

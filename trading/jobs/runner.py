@@ -1,5 +1,6 @@
 """Runs one step of one run, from claim to recorded ending, whatever happens in between."""
 
+import os
 import secrets
 import time
 import traceback
@@ -10,11 +11,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DataError, InterfaceError, OperationalError, connection
 from structlog.contextvars import bound_contextvars
 
-from trading.jobs import ledger, services
+from trading.jobs import interrupts, ledger, services
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import FanOut, LeaseLost, PermanentError, RetryLater, RunCancelled, Snooze
 from trading.jobs.registry import Job, registry
@@ -39,8 +39,10 @@ class Decision:
 
 def execute(run_id: UUID, *, worker: str, code_version: str) -> State | None:
     """Claim the run, run its current step, record the ending; the run's new state, None if nothing was to do."""
+    interrupts.forget()
     claim = _with_patience(
-        lambda: ledger.claim(run_id, worker=worker, code_version=code_version), patience=timedelta(seconds=5)
+        lambda: ledger.claim(run_id, worker=worker, pid=os.getpid(), code_version=code_version),
+        patience=timedelta(seconds=5),
     )
     if claim is None:
         return None
@@ -57,8 +59,8 @@ def _attempt(claim: ledger.Claim) -> State | None:
         decision = _decide(claim)
     except LeaseLost:
         decision = None
-    if decision is None:  # taken away, or asked to stop while it was about to write
-        decision = Decision(_cancelled(claim)) if _with_patience(lambda: ledger.cancel_requested(claim)) else None
+    if decision is None and _with_patience(lambda: ledger.stop_reason(claim)) is ledger.Stop.CANCELLED:
+        decision = Decision(_cancelled(claim))  # it was refused a transaction because it is to stop
     if decision is None or not _record(claim, decision):
         log.warning("step.lease_lost", seconds=round(time.monotonic() - began, 3))
         return None
@@ -80,14 +82,15 @@ def _decide(claim: ledger.Claim) -> Decision:
         return Decision(_failed(claim, error, permanent=True))
     try:
         arguments = services.validated(job, claim.args, client_id=claim.client_id)
-        result = step.run(StepContext(claim), arguments)
+        with interrupts.interruptible():
+            result = step.run(StepContext(claim), arguments)
         return _answered(claim, result)
     except LeaseLost:
         raise
     except RunCancelled:
         return Decision(_cancelled(claim))
-    except SoftTimeLimitExceeded:
-        return Decision(_interrupted(claim, job))
+    except interrupts.Interrupted as interrupted:
+        return Decision(_interrupted(claim, job, interrupted))
     except (PermanentError, services.InvalidArguments) as error:
         return Decision(_failed(claim, error, permanent=True))
     except RetryLater as error:
@@ -150,12 +153,22 @@ def _cancelled(claim: ledger.Claim) -> ledger.Ending:
     return ledger.Ending(Outcome.CANCELLED, State.CANCELLED, step_index=claim.step_index, attempt=claim.attempt)
 
 
-def _interrupted(claim: ledger.Claim, job: Job[Any]) -> ledger.Ending:
-    """A step stopped from outside: asked to cancel, or past its limit."""
-    if ledger.cancel_requested(claim):
+def _interrupted(claim: ledger.Claim, job: Job[Any], interrupted: interrupts.Interrupted) -> ledger.Ending:
+    """A step stopped from outside: asked to cancel, past its time, or by a signal that was meant for another."""
+    reason = _with_patience(lambda: ledger.stop_reason(claim))
+    if reason is ledger.Stop.CANCELLED:
         return _cancelled(claim)
-    seconds = job.timeout.total_seconds()
-    return _failed(claim, StepTimeout(f"The step took longer than its {seconds:g} s."), permanent=False, job=job)
+    if reason is ledger.Stop.LATE:
+        seconds = job.timeout.total_seconds()
+        error = StepTimeout(f"The step took longer than its {seconds:g} s.")
+        return _failed(claim, error.with_traceback(interrupted.__traceback__), permanent=False, job=job)
+    return ledger.Ending(
+        Outcome.RELEASED,
+        State.QUEUED,
+        step_index=claim.step_index,
+        attempt=claim.attempt - 1,
+        on_the_bell=True,
+    )
 
 
 class StepTimeout(Exception):

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from trading.jobs import bell, ledger
+from trading.jobs import bell, ledger, upkeep
 from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.outcomes import FanOut
 from trading.jobs.registry import Job, registry
@@ -72,6 +72,7 @@ def enqueue(
         args=values.model_dump(mode="json"),
         steps=list(job.step_names),
         max_attempts=job.max_attempts,
+        timeout=job.timeout,
         parent=parent,
         unique_key=(job.unique(values, client_id) or None) if job.unique else None,
         schedule_slot=schedule_slot,
@@ -110,7 +111,7 @@ def validated(job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | 
         message = "this job runs for one client: name it" if job.per_client else "this job belongs to no client"
         raise InvalidArguments(job.slug, [{"loc": ["client_id"], "message": message}])
     try:
-        text = _canonical(arguments)
+        text = _canonical(job.slug, arguments)
         if len(text) > MAX_ARGUMENTS_BYTES:
             message = f"{len(text)} bytes of arguments; at most {MAX_ARGUMENTS_BYTES} are taken: pass ids, not data"
             raise InvalidArguments(job.slug, [{"loc": ["args"], "message": message}])
@@ -120,7 +121,7 @@ def validated(job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | 
         raise InvalidArguments(job.slug, found) from None
 
 
-def _canonical(arguments: Mapping[str, Any]) -> bytes:
+def _canonical(slug: str, arguments: Mapping[str, Any]) -> bytes:
     try:
         text = pydantic.RootModel[dict[str, Any]](dict(arguments)).model_dump_json()
         if "\\u0000" in text:
@@ -158,9 +159,16 @@ def dispatch(run: JobRun) -> None:
 def admit(client_id: UUID, queue: str) -> int:
     """Put a client's waiting runs on the bell as far as its share of the queue has room; how many."""
     with transaction.atomic():
-        rings = ledger.admit(client_id, queue)
+        rings = upkeep.admit(client_id, queue)
     bell.ring(rings)
     return len(rings)
+
+
+def admit_due() -> int:
+    """Put every waiting run that is due on the bell as far as its client has room; how many."""
+    rings = upkeep.admit_system()
+    bell.ring(rings)
+    return len(rings) + sum(admit(client_id, queue) for client_id, queue in upkeep.clients_with_due_runs())
 
 
 def retry(run_id: UUID) -> JobRun:
@@ -184,6 +192,7 @@ def retry(run_id: UUID) -> JobRun:
         run.state = State.QUEUED
         run.attempt = 0
         run.max_attempts = job.max_attempts
+        run.timeout = job.timeout
         run.scheduled_at = Now()
         run.rung_at = Now() if run.client_id is None else None
         run.cancel_requested_at = run.finished_at = None
@@ -330,15 +339,15 @@ def _start_children(claim: ledger.Claim, fan_out: FanOut) -> None:
 def rescue() -> list[UUID]:
     """Put back what dead workers held; the ids. Poison, out of attempts, is discarded and its parent told."""
     with transaction.atomic():
-        taken = ledger.take_back_expired()
+        taken = upkeep.take_back_expired()
         follow_up(taken)
     return [row["id"] for row in taken]
 
 
-def release(run_ids: Sequence[UUID], *, worker: str) -> list[UUID]:
+def release(*, worker: str) -> list[UUID]:
     """Give back what a worker that is shutting down still holds, at no cost in attempts; the ids."""
     with transaction.atomic():
-        taken = ledger.release(run_ids, worker=worker)
+        taken = upkeep.release(worker=worker)
         follow_up(taken)
     return [row["id"] for row in taken]
 
@@ -351,3 +360,25 @@ def follow_up(taken: Sequence[ledger.Row]) -> None:
             _after_ending(run)
         elif run.client_id is not None:
             transaction.on_commit(partial(admit, run.client_id, run.queue), robust=True)
+
+
+def mend_joins() -> list[UUID]:
+    """Set right the parents whose count of pending children is not the number still live; the ids.
+
+    The count changes in the transaction that ends a child, so a difference means that rows were edited by hand.
+    """
+    mended = []
+    with transaction.atomic():
+        for row in upkeep.mend_joins():
+            mended.append(row["id"])
+            if row["ready"]:
+                _join(row["id"])
+    return mended
+
+
+def prune(*, ended_before: datetime, limit: int) -> int:
+    """Delete at most ``limit`` runs that ended before then, with their attempts; how many.
+
+    A fan-out's runs stay as long as the run that started them.
+    """
+    return upkeep.prune(ended_before=ended_before, limit=limit)

@@ -1,0 +1,15 @@
+"""``python -m workers.beat``: runs the schedule."""
+
+import django
+
+from workers.celery import app
+
+
+def main() -> None:
+    """Run beat until it is told to stop."""
+    django.setup()
+    app.Beat(quiet=True, loglevel="WARNING").run()
+
+
+if __name__ == "__main__":
+    main()

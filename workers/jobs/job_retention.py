@@ -1,0 +1,44 @@
+"""Delete runs that ended long ago, a few thousand at a time."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+from trading.jobs import services
+from trading.jobs.context import StepContext
+from trading.jobs.registry import Arguments, Cadence, Job, Step
+
+BATCH = 2_000
+
+
+class RetentionArguments(Arguments):
+    """``days``: how long ended runs are kept; the setting when not given."""
+
+    days: int | None = None
+
+
+def prune(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
+    """Delete batch by batch, so that no lock is held for long and a stop loses nothing."""
+    days = settings.QT_JOB_RETENTION_DAYS if args.days is None else args.days
+    before = ctx.now - timedelta(days=days)
+    deleted = 0
+    while True:
+        with ctx.transaction():
+            batch = services.prune(ended_before=before, limit=BATCH)
+        deleted += batch
+        ctx.progress(deleted, deleted, f"{deleted} deleted")
+        if batch == 0:
+            return {"deleted": deleted, "ended_before": before.isoformat()}
+
+
+JOB = Job(
+    slug="job-retention",
+    title="Prune old runs",
+    steps=(Step(prune),),
+    arguments=RetentionArguments,
+    queue="bulk",
+    unique=lambda args, client_id: "fleet",
+    timeout=timedelta(minutes=30),
+    cadence=Cadence(cron="20 3 * * *"),
+)
