@@ -23,3 +23,9 @@ os.environ.update(
 from config.settings.base import *  # noqa: F403  # a settings module is the union of its parts
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Each of pytest-xdist's workers has a Redis database of its own, as pytest-django gives it a Postgres one.
+_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+REDIS_URL = f"unix://{DATA.valkey_socket}?db={_NUMBER}"  # noqa: F405  # from base
+CACHES["default"]["LOCATION"] = REDIS_URL  # noqa: F405  # from base
+CELERY_BROKER_URL = f"redis+socket://{DATA.valkey_socket}?virtual_host={_NUMBER}"  # noqa: F405  # from base

@@ -116,6 +116,10 @@ class Registry:
             raise ValueError(f"two jobs are called {job.slug!r}")
         self._jobs[job.slug] = job
 
+    def remove(self, slug: str) -> None:
+        """Forget a job, as a test that declared one does."""
+        del self._jobs[slug]
+
     def get(self, slug: str) -> Job[Any]:
         """The job called ``slug``; `UnknownJob` when there is none."""
         try:

@@ -72,13 +72,18 @@ def slot(schedule: schedules.schedule, *, last_run_at: datetime, now: datetime) 
     An interval's moments are the multiples of its length since 1970; a cron line's is the first one after the last run.
     """
     if isinstance(schedule, schedules.crontab):
-        start, delta, _ = schedule.remaining_delta(last_run_at)
+        start, delta, _ = schedule.remaining_delta(_in_zone(schedule, last_run_at))
         due: datetime = start + delta
         return due.astimezone(UTC)
     if isinstance(schedule, schedules.schedule):
         length = max(int(schedule.run_every.total_seconds()), 1)  # type: ignore[attr-defined]  # lacking in the stubs
         return datetime.fromtimestamp(int(now.timestamp()) // length * length, UTC)
     return now.replace(microsecond=0, second=0)
+
+
+def _in_zone(schedule: schedules.BaseSchedule, moment: datetime) -> datetime:
+    """``moment`` where the schedule's cron line is read: Celery takes its hour and day as they come."""
+    return moment.astimezone(getattr(schedule, "tz", UTC))
 
 
 def enqueue(entry: PeriodicTask, moment: datetime) -> int:
@@ -110,6 +115,6 @@ def next_run(entry: PeriodicTask, now: datetime) -> datetime | None:
     if not entry.enabled or settings.QUANTUM_TRADER_DISABLE_SCHEDULER:
         return None
     last = entry.last_run_at or entry.date_changed or now
-    remaining: timedelta = entry.schedule.remaining_estimate(last)
+    remaining: timedelta = entry.schedule.remaining_estimate(_in_zone(entry.schedule, last))
     due = now + max(remaining, timedelta(0))
     return max(due, entry.start_time) if entry.start_time else due
