@@ -104,6 +104,8 @@ DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
         "connect_timeout": 3,
+        # Only statements that ask for it, the ledger's, are prepared; None, Django's default, would forbid it to them.
+        "prepare_threshold": 1_000_000_000,
         "application_name": "quantum-trader",
         # Below the lease of a run: a stopped process must not hold a row past its rescue.
         "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC"
@@ -187,7 +189,6 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"

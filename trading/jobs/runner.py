@@ -53,7 +53,7 @@ def execute(run_id: UUID, *, worker: str, code_version: str) -> State | None:
 
 
 def _attempt(claim: ledger.Claim) -> State | None:
-    log.info("step.started", attempt=claim.attempt)
+    log.debug("step.started", attempt=claim.attempt)
     began = time.monotonic()
     try:
         decision = _decide(claim)

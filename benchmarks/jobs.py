@@ -1,0 +1,181 @@
+"""``python -m benchmarks.jobs``: what the ledger costs beside bare Celery, and how soon a run starts.
+
+Everything runs on servers of its own in a temporary folder: the same broker, the same worker command, the same
+concurrency, one after the other. Ratios are the result; rates depend on the machine.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import django
+import redis
+
+from runtime.folder import PROJECT_DIR, DataFolder
+from runtime.postgres import PostgresServer
+from runtime.valkey import ValkeyServer
+
+SECRETS = (
+    "SECRET_KEY",
+    "JWT_SECRET",
+    "ENCRYPTION_KEY",
+    "TASK_SIGNING_SECRET",
+    "CRON_SECRET",
+    "ADMIN_API_KEY",
+    "QT_ADMIN_TOKEN",
+)
+CONCURRENCY = 2
+
+
+@contextlib.contextmanager
+def platform() -> Iterator[redis.Redis]:
+    """A migrated database and an empty broker of the benchmark's own; the broker's client."""
+    with tempfile.TemporaryDirectory(prefix="qt-bench-", ignore_cleanup_errors=True) as folder:
+        os.environ.update(
+            QT_DATA_DIR=folder,
+            DATABASE_URL="",
+            REDIS_URL="",
+            DJANGO_SETTINGS_MODULE="config.settings.dev",
+            QT_JOB_MODULES="benchmarks.sample",
+            QT_WORKER_CONCURRENCY=str(CONCURRENCY),
+            QT_BULK_CONCURRENCY=str(CONCURRENCY),
+            **{name: secrets.token_urlsafe(48) for name in SECRETS},
+        )
+        data = DataFolder.from_environment()
+        with PostgresServer(data), ValkeyServer(data):
+            subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=PROJECT_DIR, check=True)
+            django.setup()
+            from django.conf import settings
+
+            yield redis.Redis.from_url(settings.REDIS_URL)
+
+
+@contextlib.contextmanager
+def worker(queues: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as the Procfile starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workers.worker", queues],
+        cwd=PROJECT_DIR,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def drain(broker: redis.Redis, count: int) -> float:
+    """Messages per second that a fresh worker takes from a bulk queue that holds ``count``, first to last."""
+    with worker("bulk"):
+        deadline = time.monotonic() + 120
+        while int(broker.llen("bulk")) >= count - 20:  # past its start and its first few
+            if time.monotonic() > deadline:
+                raise SystemExit("The worker has taken nothing for two minutes; run it by hand to see why.")
+            time.sleep(0.002)
+        began, left = time.monotonic(), int(broker.llen("bulk"))
+        while int(broker.llen("bulk")) > 0:
+            time.sleep(0.002)
+        rate = left / (time.monotonic() - began)
+        time.sleep(0.5)  # the last few are still in its processes
+        return rate
+
+
+def throughput(broker: redis.Redis, count: int, rounds: int) -> dict[str, Any]:
+    """Runs through the ledger per second over bare messages per second, the two taking turns."""
+    from celery import current_app
+
+    from trading.jobs import services
+    from trading.jobs.models import JobRun
+
+    bare, ledger = [], []
+    for _ in range(rounds):
+        for _ in range(count):
+            current_app.send_task("bench-bare", args=(secrets.token_hex(16),), queue="bulk", ignore_result=True)
+        bare.append(drain(broker, count))
+        for _ in range(count):
+            services.enqueue("bench-bulk")
+        ledger.append(drain(broker, count))
+        left = JobRun.objects.exclude(state="succeeded").filter(job="bench-bulk").count()
+        if left:
+            raise SystemExit(f"{left} runs did not succeed: the figures would mean nothing.")
+    ratios = [one / other for one, other in zip(ledger, bare, strict=True)]
+    return {
+        "bare_celery_per_s": round(statistics.median(bare)),
+        "ledger_per_s": round(statistics.median(ledger)),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_each_round": [round(ratio, 3) for ratio in ratios],
+    }
+
+
+def latency(rate: float, seconds: float) -> dict[str, Any]:
+    """Milliseconds from commit to the start of the step, at ``rate`` runs a second."""
+    from django.db import transaction
+
+    from trading.jobs import services
+    from trading.jobs.models import JobAttempt
+
+    committed: dict[Any, float] = {}
+    with worker("critical,default"):
+        services.enqueue("bench-default")
+        while not JobAttempt.objects.filter(run__job="bench-default").exists():
+            time.sleep(0.05)
+        began = time.monotonic()
+        for number in range(int(rate * seconds)):
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+            at: list[float] = []
+            with transaction.atomic():
+                transaction.on_commit(partial(lambda kept: kept.append(time.time()), at))
+                run = services.enqueue("bench-default").run
+            committed[run.id] = at[0]
+        time.sleep(1)
+        started = dict(
+            JobAttempt.objects.filter(run_id__in=committed).values_list("run_id", "started_at").order_by("run_id")
+        )
+    waits = sorted((started[run_id].timestamp() - at) * 1000 for run_id, at in committed.items())
+    return {
+        "runs": len(waits),
+        "rate_per_s": rate,
+        "p50_ms": round(waits[len(waits) // 2], 2),
+        "p99_ms": round(waits[int(len(waits) * 0.99)], 2),
+        "worst_ms": round(waits[-1], 2),
+    }
+
+
+def main() -> None:
+    """Measure, print, and keep the figures as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=4000, help="messages per round of the throughput comparison")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=50.0, help="runs per second of the latency measurement")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    options = parser.parse_args()
+    with platform() as broker:
+        figures = {
+            "throughput": throughput(broker, options.count, options.rounds),
+            "latency": latency(options.rate, options.seconds),
+        }
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
