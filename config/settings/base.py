@@ -7,12 +7,14 @@ from typing import Any
 
 import environ
 
+from runtime import secrets
 from runtime.folder import PROJECT_DIR, DataFolder
 
 BASE_DIR: Path = PROJECT_DIR
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")  # never overrides what the process environment says
 
+secrets.require(env.ENVIRON)
 DATA = DataFolder.from_environment()
 VERSION = "0.1.0"
 
@@ -28,6 +30,7 @@ TASK_SIGNING_SECRET: list[str] = env.list("TASK_SIGNING_SECRET", default=[])
 CRON_SECRET: str = env.str("CRON_SECRET", default="")
 ADMIN_API_KEY: str = env.str("ADMIN_API_KEY", default="")
 QT_ADMIN_TOKEN: str = env.str("QT_ADMIN_TOKEN", default="")
+FLOWER_BASIC_AUTH: str = env.str("FLOWER_BASIC_AUTH", default="")
 
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ORIGINS", default=[])

@@ -1,10 +1,13 @@
 """The tests: embedded servers of their own in a temporary folder, fixed secrets that no deployment accepts."""
 
 import os
+import secrets
 import tempfile
+from pathlib import Path
 
 # Before base is read, and through the environment so that pytest-xdist's workers share the folder.
-os.environ.setdefault("QT_TEST_DATA_DIR", tempfile.mkdtemp(prefix="qt-test-"))
+# Named here and made by tests/conftest.py, so that what only reads the settings leaves nothing behind.
+os.environ.setdefault("QT_TEST_DATA_DIR", str(Path(tempfile.gettempdir()) / f"qt-test-{secrets.token_hex(6)}"))
 os.environ.update(
     QT_DATA_DIR=os.environ["QT_TEST_DATA_DIR"],
     APP_ENV="test",
@@ -15,7 +18,7 @@ os.environ.update(
     SUPABASE_JWT_SECRET="test-external-jwt-secret-test-external-1",
     ENCRYPTION_KEY="test-encryption-key-32-bytes-long",
     TASK_SIGNING_SECRET="test-task-signing-secret-new-0001,test-task-signing-secret-old-0001",
-    CRON_SECRET="test-cron-secret-test-cron-secret-1",
+    CRON_SECRET="test-cron-secret-0123456789-abcdefg",
     ADMIN_API_KEY="test-admin-api-key-test-admin-api-1",
     QT_ADMIN_TOKEN="test-admin-token-test-admin-token-1",
 )

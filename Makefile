@@ -1,0 +1,41 @@
+# The two commands: `make run` and `make test`. The rest is named by `make help`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help install run test drill fuzz bench lock doctor screenshots clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: ## the environment of a developer, in .venv
+	@$(PYTHON) runtime/install.py requirements/dev.txt
+
+run: ## start everything: database, broker, pages, workers, schedule, Flower
+	@$(PYTHON) runtime/install.py requirements/base.txt
+	@$(BIN)/python -m runtime.up
+
+test: install ## what must pass: lint, types, imports, migrations, tests
+	@$(BIN)/python -m runtime.check
+
+drill: install ## the long fault drill: 1,000 jobs while processes and servers are killed
+	@$(BIN)/python -m tests.faults.drill --jobs 1000
+
+fuzz: install ## longer property tests and fuzzing of the API
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 tests
+
+bench: install ## the benchmarks
+	@$(BIN)/python -m benchmarks.jobs
+
+lock: install ## compile requirements/*.in into pinned, hashed *.txt
+	@$(BIN)/python -m runtime.lock
+
+doctor: ## check this deployment and name a fix for each finding
+	@$(PYTHON) runtime/install.py requirements/base.txt
+	@$(BIN)/python manage.py doctor
+
+screenshots: install ## the pictures of the README, taken from a running platform
+	@$(BIN)/python -m tests.browser.screenshots
+
+clean: ## delete the environment, caches and built files; the data folder stays
+	@rm -rf .venv .boot staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
