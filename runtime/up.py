@@ -27,6 +27,12 @@ from runtime.supervisor import Supervisor, read_procfile
 from runtime.valkey import ValkeyServer
 
 READY_SECONDS = 60.0
+DEMO = {
+    "QUANTUM_TRADER_SYMBOLS": "AAPL,FB,GOOG,IBM,MSFT",
+    "QT_MARKET_PROVIDER": "csv",
+    "QT_CSV_BARS_PER_REFRESH": "1",
+}
+"""The market that `make run` lives through again, unless the environment or ``.env`` names another."""
 console = Console(highlight=False)
 
 
@@ -80,7 +86,8 @@ class Start:
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
         os.environ.setdefault("PYTHONUNBUFFERED", "1")
-        os.environ.setdefault("QUANTUM_TRADER_SYMBOLS", "AAPL,GOOG,IBM,META,MSFT")
+        for name, value in DEMO.items():
+            os.environ.setdefault(name, value)
         self._port = self._number("PORT", 8000)
         self._flower_port = self._number("FLOWER_PORT", 5555)
         self._environment = dict(os.environ)

@@ -154,6 +154,17 @@ def _decimal(name: str, default: str) -> Decimal:
     return Decimal(env.str(name, default=default))
 
 
+# Where candles come from: a module of trading/marketdata/providers.
+QT_MARKET_PROVIDER: str = env.str("QT_MARKET_PROVIDER", default="synthetic")
+BUNDLED_CANDLES = BASE_DIR / "trading" / "marketdata" / "data" / "us_stocks_daily.csv.gz"
+QT_CSV_FILE: str = env.str("QT_CSV_FILE", default="") or str(BUNDLED_CANDLES)
+QT_CSV_BARS_PER_REFRESH: int = env.int("QT_CSV_BARS_PER_REFRESH", default=0)  # 0: all that there are
+
+# The paper venue.
+QT_PAPER_FEE_BPS = _decimal("QT_PAPER_FEE_BPS", "5")
+QT_PAPER_SLIPPAGE_BPS = _decimal("QT_PAPER_SLIPPAGE_BPS", "5")
+QT_PAPER_PARTICIPATION = _decimal("QT_PAPER_PARTICIPATION", "0.1")  # of a bar's volume that one order may take
+
 QT_EXECUTION_MIN_NOTIONAL = _decimal("QT_EXECUTION_MIN_NOTIONAL", "50")
 QT_EXECUTION_MAX_ORDERS: int = env.int("QT_EXECUTION_MAX_ORDERS", default=10)
 QT_EXECUTION_CASH_BUFFER = _decimal("QT_EXECUTION_CASH_BUFFER", "0")
@@ -163,6 +174,16 @@ QT_MAX_NOTIONAL_PER_TRADE = _decimal("QT_MAX_NOTIONAL_PER_TRADE", "1000")
 QT_MAX_DAILY_LOSS = _decimal("QT_MAX_DAILY_LOSS", "500")
 QT_MAX_POSITION_PER_SYMBOL = _decimal("QT_MAX_POSITION_PER_SYMBOL", "0")  # not positive: no limit
 QT_MAX_GROSS_EXPOSURE = _decimal("QT_MAX_GROSS_EXPOSURE", "0")  # not positive: no limit
+# How far a price may be from the close before, in per cent, before it counts as wrong.
+QT_MAX_PRICE_MOVE_PCT = _decimal("QT_MAX_PRICE_MOVE_PCT", "25")
+# Every limit that is in force; each needs its module in trading/risk/limits.
+RISK_LIMITS = (
+    "QT_MAX_NOTIONAL_PER_TRADE",
+    "QT_MAX_DAILY_LOSS",
+    "QT_MAX_POSITION_PER_SYMBOL",
+    "QT_MAX_GROSS_EXPOSURE",
+    "QT_MAX_PRICE_MOVE_PCT",
+)
 
 # What attempts record as the code that ran; the checkout's commit when empty.
 QT_CODE_VERSION: str = env.str("QT_CODE_VERSION", default="")

@@ -6,3 +6,10 @@ class MarketDataConfig(AppConfig):
 
     name = "trading.marketdata"
     verbose_name = "Market data"
+
+    def ready(self) -> None:
+        """Let the paper venue trade at our prices."""
+        from trading.brokers import quotes
+        from trading.marketdata.selectors import last_trade
+
+        quotes.provide(last_trade)

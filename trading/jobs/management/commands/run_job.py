@@ -33,7 +33,7 @@ class Command(BaseCommand):
             f"  {job.slug:<20} {job.title}" for job in sorted(registry, key=lambda job: job.slug)
         )
         parser.add_argument("slug")
-        parser.add_argument("--args", default="{}", help="the job's arguments as a JSON object")
+        parser.add_argument("--args", dest="arguments", default="{}", help="the job's arguments as a JSON object")
         parser.add_argument("--client", help="the client that a per-client job works for: its name or id")
         parser.add_argument("--dry-run", action="store_true", help="go through the steps and undo them")
         parser.add_argument("--no-wait", action="store_true", help="enqueue, print the run's id and return")
@@ -41,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Rehearse, or enqueue and follow."""
         try:
-            arguments = json.loads(options["args"])
+            arguments = json.loads(options["arguments"])
         except ValueError as error:
             raise CommandError(f"--args is not JSON: {error}. Write for example --args '{{\"days\": 7}}'.") from None
         if not isinstance(arguments, dict):

@@ -1,0 +1,143 @@
+"""The paper venue: fills immediate-or-cancel market orders against the last close, with slippage, fees and real volume.
+
+An order trades at the last close moved against it by ``QT_PAPER_SLIPPAGE_BPS``, takes at most
+``QT_PAPER_PARTICIPATION`` of the last bar's volume, and pays ``QT_PAPER_FEE_BPS`` of what it trades. There is no
+margin: no cash, no buy; no holding, no sell.
+"""
+
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from trading.brokers.base import Account, BrokerUnavailable, Execution, OrderReport, OrderStatus, Side, Ticket
+from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
+from trading.brokers.quotes import LastTrade, last_trade
+
+LOT = Decimal("0.001")
+CENT = Decimal("0.00000001")
+BPS = Decimal(10_000)
+
+
+class PaperBroker:
+    """One client's session. It keeps books of its own and answers only from those."""
+
+    name = "paper"
+    deduplicates = True
+    lot = LOT
+
+    def __init__(self, client_id: UUID) -> None:
+        self._client_id = client_id
+
+    def submit(self, ticket: Ticket) -> OrderReport:
+        """Take the order, or answer with what became of it when it was taken before."""
+        if connection.in_atomic_block:
+            raise RuntimeError("an order must not be sent inside a transaction: its rollback would forget it")
+        with transaction.atomic():
+            account = self._account(lock=True)
+            known = PaperOrder.objects.filter(account=account, client_order_id=ticket.client_order_id).first()
+            return _report(known or self._take(account, ticket))
+
+    def find(self, client_order_id: str) -> OrderReport | None:
+        """The order, if it was ever taken."""
+        known = PaperOrder.objects.filter(account_id=self._client_id, client_order_id=client_order_id).first()
+        return None if known is None else _report(known)
+
+    def account(self) -> Account:
+        """Cash now."""
+        account = self._account(lock=False)
+        return Account(account.cash, account.currency)
+
+    def _account(self, *, lock: bool) -> PaperAccount:
+        rows = PaperAccount.objects.select_for_update() if lock else PaperAccount.objects
+        account = rows.filter(client_id=self._client_id).first()
+        if account is None:
+            raise BrokerUnavailable(
+                "This client has no account at the paper venue: open one with open_paper_account.",
+                broker=self.name,
+                operation="session",
+                code="no_account",
+            )
+        return account
+
+    def _take(self, account: PaperAccount, ticket: Ticket) -> PaperOrder:
+        order = PaperOrder(
+            account=account,
+            client_order_id=ticket.client_order_id,
+            symbol=ticket.symbol,
+            side=ticket.side,
+            quantity=ticket.quantity,
+        )
+        trade = last_trade(ticket.symbol)
+        holding, _ = PaperHolding.objects.get_or_create(
+            account=account, symbol=ticket.symbol, defaults={"quantity": Decimal(0)}
+        )
+        order.reason = _refusal(ticket, trade, holding)
+        if order.reason or trade is None:
+            order.status = OrderStatus.REJECTED
+            order.save()
+            return order
+        _fill(order, account, holding, trade)
+        order.save()
+        return order
+
+
+def _refusal(ticket: Ticket, trade: LastTrade | None, holding: PaperHolding) -> str:
+    if ticket.quantity <= 0 or ticket.quantity % LOT:
+        return f"the quantity must be a positive multiple of {LOT}"
+    if trade is None:
+        return f"{ticket.symbol} is not traded here"
+    if ticket.side is Side.SELL and ticket.quantity > holding.quantity:
+        return f"only {holding.quantity.normalize():f} {ticket.symbol} are held, and the venue does not lend"
+    return ""
+
+
+def _fill(order: PaperOrder, account: PaperAccount, holding: PaperHolding, trade: LastTrade) -> None:
+    side = Side(order.side)
+    slip = settings.QT_PAPER_SLIPPAGE_BPS / BPS
+    price = (trade.price * (1 + side.sign * slip)).quantize(CENT, ROUND_HALF_UP)
+    rate = settings.QT_PAPER_FEE_BPS / BPS
+    quantity = min(order.quantity, (trade.volume * settings.QT_PAPER_PARTICIPATION).quantize(LOT, ROUND_DOWN))
+    if side is Side.BUY:
+        affordable = (account.cash / (price * (1 + rate))).quantize(LOT, ROUND_DOWN)
+        quantity = min(quantity, affordable)
+    if quantity <= 0:
+        order.status = OrderStatus.REJECTED
+        order.reason = (
+            "not enough cash" if side is Side.BUY and account.cash < price * LOT else "no volume to trade with"
+        )
+        return
+    order.filled_quantity, order.price = quantity, price
+    order.fee = (quantity * price * rate).quantize(CENT, ROUND_HALF_UP)
+    if quantity == order.quantity:
+        order.status = OrderStatus.FILLED
+    else:
+        order.status = OrderStatus.CANCELLED
+        order.reason = "filled in part; the rest was cancelled, as volume or cash had run out"
+    account.cash -= side.sign * quantity * price + order.fee
+    account.save(update_fields=["cash"])
+    holding.quantity += side.sign * quantity
+    holding.save(update_fields=["quantity"])
+
+
+def _report(order: PaperOrder) -> OrderReport:
+    executions: tuple[Execution, ...] = ()
+    if order.filled_quantity > 0:
+        executions = (
+            Execution(f"paper-{order.id}-1", order.filled_quantity, order.price, order.fee, order.received_at),
+        )
+    return OrderReport(order.client_order_id, f"paper-{order.id}", OrderStatus(order.status), executions, order.reason)
+
+
+class PaperAdapter:
+    """Opens sessions."""
+
+    name = "paper"
+
+    def open(self, client_id: UUID) -> PaperBroker:
+        """A session, without looking whether the account exists: its first use says so."""
+        return PaperBroker(client_id)
+
+
+ADAPTER = PaperAdapter()

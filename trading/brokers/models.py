@@ -1,0 +1,66 @@
+"""The books of the paper venue: a venue of our own, kept apart from the platform's orders as a real one would be."""
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Q
+
+from trading.brokers.base import OrderStatus, Side
+
+
+class PaperAccount(models.Model):
+    """A client's account at the paper venue."""
+
+    client = models.OneToOneField("tenants.Client", primary_key=True, on_delete=models.CASCADE, related_name="+")
+    cash = models.DecimalField(max_digits=28, decimal_places=8)
+    currency = models.CharField(max_length=8, default="USD")
+
+    class Meta:
+        db_table = "paper_accounts"
+        constraints = [models.CheckConstraint(name="paper_accounts_no_debt", condition=Q(cash__gte=0))]
+
+    def __str__(self) -> str:
+        return f"{self.client_id}: {self.cash} {self.currency}"
+
+
+class PaperHolding(models.Model):
+    """What an account holds of one symbol; the paper venue does not lend, so never less than nothing."""
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(PaperAccount, on_delete=models.CASCADE, related_name="holdings")
+    symbol = models.CharField(max_length=32)
+    quantity = models.DecimalField(max_digits=28, decimal_places=8)
+
+    class Meta:
+        db_table = "paper_holdings"
+        constraints = [
+            models.UniqueConstraint(name="paper_holdings_once", fields=["account", "symbol"]),
+            models.CheckConstraint(name="paper_holdings_not_short", condition=Q(quantity__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.symbol}"
+
+
+class PaperOrder(models.Model):
+    """An order as the paper venue took it, with its one execution; a client order id is taken once."""
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(PaperAccount, on_delete=models.CASCADE, related_name="orders")
+    client_order_id = models.CharField(max_length=64)
+    symbol = models.CharField(max_length=32)
+    side = models.CharField(max_length=4, choices=[(side.value, side.value) for side in Side])
+    quantity = models.DecimalField(max_digits=28, decimal_places=8)
+    status = models.CharField(max_length=16, choices=[(status.value, status.value) for status in OrderStatus])
+    filled_quantity = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    price = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    fee = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    reason = models.CharField(max_length=200, blank=True, default="")
+    received_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "paper_orders"
+        constraints = [models.UniqueConstraint(name="paper_orders_once", fields=["account", "client_order_id"])]
+
+    def __str__(self) -> str:
+        return self.client_order_id

@@ -1,0 +1,150 @@
+"""Orders from intent to outcome, their fills, the positions that these add up to, and snapshots of the whole."""
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import F, Q, TextChoices
+
+from trading.brokers.base import Side
+from trading.core.ids import uuid7
+
+SIDES = [(side.value, side.value) for side in Side]
+
+
+class OrderState(TextChoices):
+    """Where an order stands with us."""
+
+    REFUSED = "refused", "Refused by risk"
+    INTENDED = "intended", "Intended, not sent"
+    SENT = "sent", "Sent, not answered"
+    UNKNOWN = "unknown", "Unknown: the venue has not said"
+    FILLED = "filled"
+    PARTIALLY_FILLED = "partially_filled", "Filled in part, the rest cancelled"
+    REJECTED = "rejected", "Rejected by the venue"
+    WITHDRAWN = "withdrawn", "Withdrawn before it was sent"
+
+
+OPEN = (OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN)
+
+
+class Order(models.Model):
+    """An intent, under a client order id that follows from it, and what became of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+")
+    run_id = models.UUIDField(db_index=True, help_text="The job run that intended it.")
+    sequence = models.PositiveSmallIntegerField(help_text="Its place among the orders of that run: sells come first.")
+    client_order_id = models.CharField(max_length=64, unique=True)
+    broker = models.CharField(max_length=32)
+    symbol = models.CharField(max_length=32)
+    side = models.CharField(max_length=4, choices=SIDES)
+    quantity = models.DecimalField(max_digits=28, decimal_places=8)
+    reference_price = models.DecimalField(
+        max_digits=28, decimal_places=8, help_text="What it was expected to trade at."
+    )
+    previous_price = models.DecimalField(max_digits=28, decimal_places=8, help_text="The close before that.")
+    state = models.CharField(max_length=20, choices=OrderState.choices)
+    filled_quantity = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    average_price = models.DecimalField(max_digits=28, decimal_places=8, null=True, blank=True)
+    fees = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    broker_order_id = models.CharField(max_length=64, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "orders"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(name="orders_once_in_run", fields=["run_id", "sequence"]),
+            models.CheckConstraint(name="orders_quantity_positive", condition=Q(quantity__gt=0)),
+            models.CheckConstraint(
+                name="orders_not_overfilled", condition=Q(filled_quantity__gte=0, filled_quantity__lte=F("quantity"))
+            ),
+            models.CheckConstraint(
+                name="orders_finished_iff_closed",
+                condition=Q(state__in=OPEN, finished_at__isnull=True)
+                | (~Q(state__in=OPEN) & Q(finished_at__isnull=False)),
+            ),
+        ]
+        indexes = [
+            models.Index(name="orders_by_client", fields=["client", "-id"]),
+            models.Index(name="orders_open", fields=["client"], condition=Q(state__in=OPEN)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.quantity.normalize():f} {self.symbol}"
+
+
+class Fill(models.Model):
+    """A part of an order that was traded. The venue's execution id makes it count once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="fills")
+    broker = models.CharField(max_length=32)
+    execution_id = models.CharField(max_length=64)
+    symbol = models.CharField(max_length=32)
+    quantity = models.DecimalField(max_digits=28, decimal_places=8, help_text="Signed: negative for a sell.")
+    price = models.DecimalField(max_digits=28, decimal_places=8)
+    fee = models.DecimalField(max_digits=28, decimal_places=8)
+    realised_pnl = models.DecimalField(
+        max_digits=28, decimal_places=8, help_text="Profit on what it closed, less its fee."
+    )
+    time = models.DateTimeField()
+
+    class Meta:
+        db_table = "trades"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(name="trades_once", fields=["client", "broker", "execution_id"]),
+            models.CheckConstraint(name="trades_not_empty", condition=~Q(quantity=0) & Q(price__gt=0)),
+        ]
+        indexes = [models.Index(name="trades_by_client", fields=["client", "-time"])]
+
+    def __str__(self) -> str:
+        return f"{self.quantity.normalize():f} {self.symbol} at {self.price.normalize():f}"
+
+
+class Position(models.Model):
+    """What a client holds of one symbol: the sum of its fills."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    symbol = models.CharField(max_length=32)
+    quantity = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    average_cost = models.DecimalField(
+        max_digits=28, decimal_places=8, default=Decimal(0), help_text="Per unit, without fees."
+    )
+    realised_pnl = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "positions"
+        ordering = ["client", "symbol"]
+        constraints = [models.UniqueConstraint(name="positions_once", fields=["client", "symbol"])]
+
+    def __str__(self) -> str:
+        return f"{self.quantity.normalize():f} {self.symbol}"
+
+
+class PortfolioSnapshot(models.Model):
+    """A client's cash, positions and exposure at the end of a cycle."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    run_id = models.UUIDField(unique=True)
+    time = models.DateTimeField()
+    cash = models.DecimalField(max_digits=28, decimal_places=8)
+    equity = models.DecimalField(max_digits=28, decimal_places=8)
+    gross_exposure = models.DecimalField(max_digits=28, decimal_places=8)
+    positions = models.JSONField(default=list)
+
+    class Meta:
+        db_table = "portfolio_snapshots"
+        ordering = ["-id"]
+        indexes = [models.Index(name="portfolio_by_client", fields=["client", "-time"])]
+
+    def __str__(self) -> str:
+        return f"{self.equity} at {self.time:%Y-%m-%d %H:%M}"

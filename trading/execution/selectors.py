@@ -1,0 +1,42 @@
+"""Reading positions, exposure and equity."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import Max, OuterRef, QuerySet, Subquery, Sum
+
+from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+
+
+def positions(client_id: UUID) -> QuerySet[Position]:
+    """What the client holds, by symbol."""
+    return Position.objects.filter(client_id=client_id).exclude(quantity=0).order_by("symbol")
+
+
+def orders(client_id: UUID, *, limit: int = 20) -> Sequence[Order]:
+    """The client's newest orders."""
+    return list(Order.objects.filter(client_id=client_id).order_by("-id")[:limit])
+
+
+def fills(client_id: UUID, *, limit: int = 20) -> Sequence[Fill]:
+    """The client's newest fills."""
+    return list(Fill.objects.filter(client_id=client_id).order_by("-id")[:limit])
+
+
+def equity_curve(client_id: UUID, *, limit: int = 500) -> Sequence[PortfolioSnapshot]:
+    """The client's snapshots, oldest first, at most the last ``limit``."""
+    newest = PortfolioSnapshot.objects.filter(client_id=client_id).order_by("-id")[:limit]
+    return list(reversed(newest))
+
+
+def gross_exposure(client_id: UUID | None = None) -> Decimal:
+    """The size of all positions as the last snapshots show it: of one client, or of all."""
+    snapshots = PortfolioSnapshot.objects.all()
+    if client_id is not None:
+        snapshots = snapshots.filter(client_id=client_id)
+    newest = snapshots.filter(client_id=OuterRef("client_id")).order_by("-time").values("id")[:1]
+    clients = snapshots.values("client_id").annotate(latest=Max("time"), newest=Subquery(newest))
+    ids = [row["newest"] for row in clients.order_by("client_id")]
+    total = PortfolioSnapshot.objects.filter(id__in=ids).aggregate(total=Sum("gross_exposure"))["total"]
+    return total or Decimal(0)

@@ -1,0 +1,46 @@
+"""``manage.py import_candles FILE``: keep the candles of a file."""
+
+from argparse import ArgumentTypeError
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from trading.marketdata import services
+from trading.marketdata.files import CandleFileError, read_bars
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a day, like 2012-01-31") from None
+
+
+class Command(BaseCommand):
+    """All of the file or nothing; bars that are there already stay as they are."""
+
+    help = "Import candles from a CSV file (plain or .gz): symbol,time,open,high,low,close,volume."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The file, and where to stop."""
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--until", type=_day, help="leave out bars after this day (YYYY-MM-DD)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Import and say how many were new."""
+        path: Path = options["file"]
+        until: date | None = options["until"]
+        last = (
+            datetime.max.replace(tzinfo=UTC)
+            if until is None
+            else datetime(until.year, until.month, until.day, tzinfo=UTC)
+        )
+        try:
+            stored = services.store((bar for bar in read_bars(path) if bar.time <= last), source=path.name[:32])
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}. Check its path and permissions.") from None
+        except CandleFileError as error:
+            raise CommandError(f"{error}. Nothing was imported; correct the file and import it again.") from None
+        self.stdout.write(f"{stored.received} candles read, {stored.new} new.")

@@ -1,0 +1,65 @@
+"""Storing candles and what is drawn from them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+
+from django.db import transaction
+
+from trading.marketdata.models import Candle, Sentiment
+from trading.marketdata.providers import Bar
+from trading.quant.momentum import mood
+
+DAILY = "1d"
+BATCH = 2_000
+MOOD_SOURCE = "price-action"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How many bars came, and how many of them were new."""
+
+    received: int
+    new: int
+
+
+def store(bars: Iterable[Bar], *, source: str, interval: str = DAILY) -> Stored:
+    """Keep ``bars``, all or none; one that is there already stays as it is."""
+    received = 0
+    with transaction.atomic():
+        before = Candle.objects.count()
+        remaining = iter(bars)
+        while batch := list(islice(remaining, BATCH)):
+            received += len(batch)
+            Candle.objects.bulk_create(
+                [
+                    Candle(
+                        symbol=bar.symbol,
+                        interval=interval,
+                        time=bar.time,
+                        open=bar.open,
+                        high=bar.high,
+                        low=bar.low,
+                        close=bar.close,
+                        volume=bar.volume,
+                        source=source,
+                    )
+                    for bar in batch
+                ],
+                ignore_conflicts=True,
+            )
+        return Stored(received, Candle.objects.count() - before)
+
+
+def record_mood(symbol: str, closes: Sequence[Decimal], *, at: datetime) -> Decimal:
+    """Keep the mood that the last closes of ``symbol`` show at its bar ``at``; the score, from -1 to 1.
+
+    It is drawn from prices alone: the offline stand-in for a source of news.
+    """
+    score = Decimal(repr(mood([float(close) for close in closes]))).quantize(Decimal("0.0001"))
+    Sentiment.objects.bulk_create(
+        [Sentiment(symbol=symbol, time=at, score=score, source=MOOD_SOURCE)], ignore_conflicts=True
+    )
+    return score

@@ -1,0 +1,19 @@
+"""All positions together may not come to be worth more than this."""
+
+from decimal import Decimal
+
+from trading.risk.limits import Book, Breach, Proposal
+
+LIMIT = "QT_MAX_GROSS_EXPOSURE"
+
+
+def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
+    """Refuse an order that may bring the sum of all positions' sizes above ``limit`` (currency); 0: no limit."""
+    if limit <= 0:
+        return None
+    others = sum((book.projected(symbol) for symbol in book.symbols() - {proposal.symbol}), Decimal(0))
+    before = others + book.projected(proposal.symbol)
+    after = others + book.projected(proposal.symbol, proposal.signed_quantity)
+    if after <= limit or after <= before:
+        return None
+    return Breach(str(limit), f"{after:.2f}", f"the gross exposure would come to {after:.2f}, more than {limit}")

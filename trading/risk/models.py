@@ -1,0 +1,80 @@
+"""The guard's memory: switches, what is reserved for orders under way, and every decision."""
+
+from django.db import models
+from django.db.models import Q
+
+from trading.core.ids import uuid7
+
+
+class Guard(models.Model):
+    """The platform's switches: one row, made by the migration. Where it cannot be read, the answer is no."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    kill_switch = models.BooleanField(default=False, help_text="Refuses every order.")
+    halted = models.BooleanField(default=False, help_text="The emergency halt: refuses every order and approval.")
+    reason = models.CharField(max_length=200, blank=True, default="")
+    changed_by = models.CharField(max_length=200, blank=True, default="")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "risk_guard"
+        verbose_name = verbose_name_plural = "guard"
+        constraints = [models.CheckConstraint(name="risk_guard_one_row", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return "halted" if self.halted else "kill switch on" if self.kill_switch else "open"
+
+
+class RiskAccount(models.Model):
+    """One row for each client, locked while one of its orders is reviewed."""
+
+    client = models.OneToOneField("tenants.Client", primary_key=True, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        db_table = "risk_accounts"
+
+    def __str__(self) -> str:
+        return str(self.client_id)
+
+
+class Reservation(models.Model):
+    """The exposure that an approved order may come to, until its outcome is known."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.CASCADE, related_name="+")
+    client_order_id = models.CharField(max_length=64, unique=True)
+    symbol = models.CharField(max_length=32)
+    quantity = models.DecimalField(max_digits=28, decimal_places=8, help_text="Signed: negative for a sell.")
+    price = models.DecimalField(max_digits=28, decimal_places=8)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "risk_reservations"
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.symbol}"
+
+
+class RiskDecision(models.Model):
+    """One review: what was asked, and which limit said no."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.CASCADE, related_name="+")
+    client_order_id = models.CharField(max_length=64)
+    symbol = models.CharField(max_length=32)
+    side = models.CharField(max_length=4)
+    quantity = models.DecimalField(max_digits=28, decimal_places=8)
+    price = models.DecimalField(max_digits=28, decimal_places=8)
+    approved = models.BooleanField()
+    limit = models.CharField(max_length=64, blank=True, default="", help_text="The limit that refused.")
+    limit_value = models.CharField(max_length=64, blank=True, default="")
+    order_value = models.CharField(max_length=64, blank=True, default="")
+    message = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "risk_decisions"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return "approved" if self.approved else f"refused by {self.limit}"

@@ -1,0 +1,169 @@
+"""The one review that every order passes, atomic with the reservation of what it may come to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Q, Sum
+
+from trading.risk.limits import Book, Breach, Proposal, modules
+from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
+
+log = structlog.get_logger("quantum.risk")
+
+_SENDERS_LOCK: Final = 0x5154_5249_534B  # "QTRISK": senders hold it shared, a halt takes it alone
+_REVIEWED: Final = object()
+
+
+@dataclass(frozen=True)
+class ApprovedOrder:
+    """An order that has passed its review: what a sender takes, and nothing else. Only `review` makes one."""
+
+    client_id: UUID
+    client_order_id: str
+    proposal: Proposal
+    _seal: object = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self._seal is not _REVIEWED:
+            raise TypeError("an order is approved by trading.risk.services.review, not made by hand")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An order that did not pass: the limit, its value and the order's."""
+
+    limit: str
+    breach: Breach
+
+
+def review(
+    client_id: UUID, client_order_id: str, proposal: Proposal, *, read_book: Callable[[], Book]
+) -> ApprovedOrder | Refusal:
+    """Check ``proposal`` against every limit and reserve its exposure, or say which limit refuses it.
+
+    Must run in a transaction: the client's row is locked first and ``read_book`` called then, so that no two reviews
+    count on the same room. The caller stores the order in the same transaction. Each answer is recorded.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("a review reserves exposure: call it in the transaction that stores the order")
+    RiskAccount.objects.get_or_create(client_id=client_id)
+    RiskAccount.objects.select_for_update().get(client_id=client_id)
+    refusal = _switches() or _limits(proposal, _with_reservations(client_id, read_book()))
+    RiskDecision.objects.create(
+        client_id=client_id,
+        client_order_id=client_order_id,
+        symbol=proposal.symbol,
+        side=proposal.side,
+        quantity=proposal.quantity,
+        price=proposal.price,
+        approved=refusal is None,
+        limit=refusal.limit if refusal else "",
+        limit_value=refusal.breach.limit_value[:64] if refusal else "",
+        order_value=refusal.breach.order_value[:64] if refusal else "",
+        message=refusal.breach.message[:300] if refusal else "",
+    )
+    if refusal is not None:
+        log.warning("risk.refused", limit=refusal.limit, symbol=proposal.symbol, reason=refusal.breach.message)
+        return refusal
+    Reservation.objects.create(
+        client_id=client_id,
+        client_order_id=client_order_id,
+        symbol=proposal.symbol,
+        quantity=proposal.signed_quantity,
+        price=proposal.price,
+    )
+    return ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
+
+
+def approved(client_id: UUID, client_order_id: str, proposal: Proposal) -> ApprovedOrder | Refusal:
+    """The approval of an order that was reviewed before and has not been sent, as its reservation shows."""
+    if Reservation.objects.filter(client_id=client_id, client_order_id=client_order_id).exists():
+        return ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
+    return Refusal("reservation", Breach("", client_order_id, "no exposure is reserved for this order"))
+
+
+def settle(client_order_id: str) -> None:
+    """Free what was reserved for an order whose outcome is known."""
+    Reservation.objects.filter(client_order_id=client_order_id).delete()
+
+
+def _switches() -> Refusal | None:
+    guard = Guard.objects.filter(id=1).first()
+    if guard is None:
+        return Refusal("guard", Breach("", "", "the guard's state cannot be read; run the migrations"))
+    if guard.halted:
+        return Refusal(
+            "emergency_halt", Breach("halted", "", f"everything is halted: {guard.reason or 'no reason given'}")
+        )
+    if guard.kill_switch:
+        return Refusal("kill_switch", Breach("on", "", f"the kill switch is on: {guard.reason or 'no reason given'}"))
+    return None
+
+
+def _limits(proposal: Proposal, book: Book) -> Refusal | None:
+    book = replace(book, prices={**book.prices, proposal.symbol: proposal.price})
+    checks = modules()
+    for name in settings.RISK_LIMITS:
+        check = checks.get(name)
+        if check is None:
+            return Refusal(name, Breach("", "", "the limit is configured but has no module in trading/risk/limits"))
+        try:
+            breach = check(proposal, book, Decimal(getattr(settings, name)))
+        except DatabaseError:
+            raise
+        except Exception as error:  # a limit that cannot be checked refuses
+            log.exception("risk.limit_failed", limit=name)
+            breach = Breach("", "", f"the limit could not be checked: {error}")
+        if breach is not None:
+            return Refusal(name, breach)
+    return None
+
+
+def _with_reservations(client_id: UUID, book: Book) -> Book:
+    rows = Reservation.objects.filter(client_id=client_id).values("symbol")
+    sums = rows.annotate(
+        buys=Sum("quantity", filter=Q(quantity__gt=0)), sells=Sum("quantity", filter=Q(quantity__lt=0))
+    ).order_by("symbol")
+    prices = dict(Reservation.objects.filter(client_id=client_id).order_by("created_at").values_list("symbol", "price"))
+    return replace(
+        book,
+        reserved_buys={row["symbol"]: row["buys"] or Decimal(0) for row in sums},
+        reserved_sells={row["symbol"]: row["sells"] or Decimal(0) for row in sums},
+        prices={**prices, **book.prices},
+    )
+
+
+@contextmanager
+def sending() -> Iterator[Refusal | None]:
+    """Around the sending of an order: a refusal when that is not allowed now.
+
+    A halt that has returned waits for all who are inside and lets nobody in, so that no order leaves after it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_SENDERS_LOCK])
+        try:
+            yield _switches()
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [_SENDERS_LOCK])
+
+
+def set_switches(
+    *, kill_switch: bool | None = None, halted: bool | None = None, reason: str = "", by: str = ""
+) -> Guard:
+    """Turn the kill switch or the halt on or off; when it returns, no order that was under way leaves any more."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SENDERS_LOCK])
+        guard = Guard.objects.select_for_update().get(id=1)
+        guard.kill_switch = guard.kill_switch if kill_switch is None else kill_switch
+        guard.halted = guard.halted if halted is None else halted
+        guard.reason, guard.changed_by = reason[:200], by[:200]
+        guard.save()
+    return guard

@@ -1,0 +1,146 @@
+"""The execution cycle of one client: from the liquid universe to target weights, orders, fills and a snapshot."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+
+from trading.brokers.base import Broker, BrokerError, BrokerUnavailable
+from trading.brokers.registry import UnknownBroker, open_session
+from trading.execution import planning, services
+from trading.execution.models import Order, OrderState, Position
+from trading.jobs.context import StepContext
+from trading.jobs.outcomes import PermanentError, RetryLater
+from trading.jobs.registry import Cadence, Job, NoArguments, Step
+from trading.marketdata import selectors as market
+from trading.quant.momentum import liquidity, momentum, target_weights
+
+HISTORY_BARS = 66
+"""A quarter of trading days and the five that momentum skips."""
+
+
+def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
+    """Rank the symbols that have enough history by what is traded of them in a day."""
+    histories = [market.history(symbol, bars=HISTORY_BARS) for symbol in settings.QUANTUM_TRADER_SYMBOLS]
+    found = [history for history in histories if history is not None]
+    if not found:
+        raise PermanentError(
+            f"No symbol has {HISTORY_BARS} candles yet. Run market-refresh, or manage.py import_candles FILE."
+        )
+    newest = max(history.last_time for history in found)
+    fresh = [history for history in found if newest - history.last_time <= timedelta(days=7)]
+    values = liquidity(
+        np.column_stack([history.closes for history in fresh]), np.column_stack([history.volumes for history in fresh])
+    )
+    ranked = sorted(zip(fresh, values, strict=True), key=lambda pair: -pair[1])
+    return {
+        "as_of": newest.isoformat(),
+        "symbols": [{"symbol": history.symbol, "traded_per_day": f"{value:.0f}"} for history, value in ranked],
+        "left_out": sorted(set(settings.QUANTUM_TRADER_SYMBOLS) - {history.symbol for history in fresh}),
+    }
+
+
+def targets(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
+    """Give each symbol of the universe a weight: momentum over liquidity, long only."""
+    symbols = [row["symbol"] for row in ctx.returned["universe"]["symbols"]]
+    histories = {symbol: market.history(symbol, bars=HISTORY_BARS) for symbol in symbols}
+    known = [history for history in histories.values() if history is not None]
+    closes = np.column_stack([history.closes for history in known])
+    volumes = np.column_stack([history.volumes for history in known])
+    momenta = momentum(closes)
+    weights = target_weights(momenta, liquidity(closes, volumes))
+    return {
+        "weights": {
+            history.symbol: f"{weight:.4f}" for history, weight in zip(known, weights, strict=True) if weight > 0
+        },
+        "momentum": {history.symbol: f"{value:.4f}" for history, value in zip(known, momenta, strict=True)},
+    }
+
+
+def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
+    """Plan the orders that lead to the targets, review each, and store it as an intent or a refusal."""
+    broker = _broker(ctx)
+    cash = _cash(broker)
+    held = {row.symbol: row.quantity for row in Position.objects.filter(client_id=ctx.client_id).exclude(quantity=0)}
+    weights = {symbol: Decimal(weight) for symbol, weight in ctx.returned["targets"]["weights"].items()}
+    quotes = {symbol: market.quote(symbol) for symbol in {*held, *weights}}
+    prices = {symbol: quote.price for symbol, quote in quotes.items() if quote is not None}
+    planned = planning.plan(weights, held, prices, cash=cash, rules=services.rules(broker))
+    with ctx.transaction():
+        orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name)
+    return {"cash": f"{cash:.2f}", "orders": [_shown(order) for order in orders]}
+
+
+def orders(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
+    """Send the approved orders to the venue, sells first, and write down what it answers."""
+    broker = _broker(ctx)
+    services.settle_leftovers(ctx.client_id, ctx.run_id, broker, hold=ctx.transaction)
+    todo = list(Order.objects.filter(run_id=ctx.run_id).exclude(state=OrderState.REFUSED).order_by("sequence"))
+    done = []
+    for number, order in enumerate(todo, 1):
+        try:
+            done.append(services.submit(order, broker, hold=ctx.transaction))
+        except BrokerUnavailable as error:
+            raise RetryLater(f"{broker.name} cannot be reached: {error}") from error
+        ctx.progress(number, len(todo), str(order))
+    return {"orders": [_shown(order) for order in done]}
+
+
+def snapshot(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
+    """Keep cash, positions, equity and exposure as they are now."""
+    cash = _cash(_broker(ctx))
+    with ctx.transaction():
+        kept = services.snapshot(ctx.client_id, ctx.run_id, cash=cash, now=ctx.now)
+    return {
+        "cash": f"{kept.cash:.2f}",
+        "equity": f"{kept.equity:.2f}",
+        "gross_exposure": f"{kept.gross_exposure:.2f}",
+        "positions": kept.positions,
+    }
+
+
+def _broker(ctx: StepContext) -> Broker:
+    try:
+        return open_session(settings.QT_EXECUTION_EXCHANGE, ctx.client_id)
+    except UnknownBroker as error:
+        raise PermanentError(f"QT_EXECUTION_EXCHANGE: {error}") from None
+
+
+def _cash(broker: Broker) -> Decimal:
+    try:
+        return broker.account().cash
+    except BrokerError as error:
+        raise RetryLater(f"{broker.name}: {error}") from error
+
+
+def _shown(order: Order) -> dict[str, Any]:
+    return {
+        "client_order_id": order.client_order_id,
+        "side": order.side,
+        "symbol": order.symbol,
+        "quantity": f"{order.quantity.normalize():f}",
+        "state": order.state,
+        "filled": f"{order.filled_quantity.normalize():f}",
+        "price": None if order.average_price is None else f"{order.average_price.normalize():f}",
+        "fees": f"{order.fees.normalize():f}",
+        "reason": order.reason,
+    }
+
+
+JOB = Job(
+    slug="execution-cycle",
+    title="Rebalance one client",
+    steps=(Step(universe), Step(targets), Step(risk), Step(orders, effects=True), Step(snapshot)),
+    arguments=NoArguments,
+    queue="critical",
+    per_client=True,
+    unique=lambda args, client_id: str(client_id),
+    timeout=timedelta(minutes=2),
+    cadence=None
+    if settings.QUANTUM_TRADER_DISABLE_EXECUTION
+    else Cadence(seconds=settings.QUANTUM_TRADER_EXECUTION_SECONDS),
+    client_startable=True,
+    log_name="execution-rebalance",
+)
