@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 from runtime import secrets
 from runtime.folder import PROJECT_DIR, DataFolder
@@ -37,9 +39,9 @@ CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ORIGINS", default=[])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "trading.web.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -117,6 +119,10 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "trading.tenants.permissions.OperatorBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -141,6 +147,74 @@ USE_I18N = False
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/app/"
+LOGOUT_REDIRECT_URL = "/login"
+
+# The admin's look and its sidebar. Flower listens on the loopback interface, so its link works there alone.
+FLOWER_URL: str = env.str("FLOWER_URL", default=f"http://127.0.0.1:{env.str('FLOWER_PORT', default='5555')}/")
+
+
+def _link(title: str, icon: str, url: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": url if url.startswith(("/", "http")) else reverse_lazy(url)}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Quantum Trader",
+    "SITE_HEADER": "Quantum Trader",
+    "SITE_SUBHEADER": "Operators",
+    "SITE_URL": "/app/",
+    "SITE_SYMBOL": "candlestick_chart",
+    "SHOW_HISTORY": True,
+    "ENVIRONMENT": "trading.web.admin_site.environment",
+    "DASHBOARD_CALLBACK": "trading.web.admin_site.dashboard",
+    "STYLES": [lambda request: static("web/admin.css")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254)",
+            "100": "oklch(93% .032 255)",
+            "200": "oklch(88% .059 254)",
+            "300": "oklch(81% .105 252)",
+            "400": "oklch(71% .165 254)",
+            "500": "oklch(62% .214 260)",
+            "600": "oklch(55% .245 263)",
+            "700": "oklch(49% .243 264)",
+            "800": "oklch(42% .199 265)",
+            "900": "oklch(38% .146 265)",
+            "950": "oklch(28% .091 268)",
+        }
+    },
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": True,
+        "navigation": [
+            {
+                "title": "Work",
+                "items": [
+                    _link("Overview", "dashboard", "admin:index"),
+                    _link("Job runs", "list_alt", "admin:jobs_jobrun_changelist"),
+                    _link("Queues", "low_priority", "admin:jobs_jobqueue_changelist"),
+                    _link("Schedule", "schedule", "admin:django_celery_beat_periodictask_changelist"),
+                    _link("Processes", "memory", "admin:jobs_jobprocess_changelist"),
+                ],
+            },
+            {
+                "title": "Tenants",
+                "items": [
+                    _link("Clients", "domain", "admin:tenants_client_changelist"),
+                    _link("Users", "group", "admin:tenants_user_changelist"),
+                ],
+            },
+            {
+                "title": "Elsewhere",
+                "items": [
+                    _link("Pages", "monitoring", "/app/"),
+                    _link("Flower", "local_florist", FLOWER_URL),
+                    _link("API", "api", "/api/docs"),
+                ],
+            },
+        ],
+    },
+}
 
 # Markets and execution.
 QUANTUM_TRADER_SYMBOLS: list[str] = env.list("QUANTUM_TRADER_SYMBOLS", default=["BTCUSDT", "ETHUSDT"])

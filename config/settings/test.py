@@ -32,3 +32,7 @@ _NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 REDIS_URL = f"unix://{DATA.valkey_socket}?db={_NUMBER}"  # noqa: F405  # from base
 CACHES["default"]["LOCATION"] = REDIS_URL  # noqa: F405  # from base
 CELERY_BROKER_URL = f"redis+socket://{DATA.valkey_socket}?virtual_host={_NUMBER}"  # noqa: F405  # from base
+
+# Static files where they lie, without collecting them first.
+STATIC_ROOT = BASE_DIR / "trading" / "web" / "static"  # noqa: F405  # from base
+WHITENOISE_USE_FINDERS = True

@@ -19,6 +19,7 @@ from trading.jobs.registry import Job, registry
 from trading.jobs.states import FINAL, LIVE, RETRYABLE, WAITING, State, Trigger
 
 MAX_ARGUMENTS_BYTES = 16_384
+_RETRIED = ", retried by "
 
 
 class InvalidArguments(ValueError):
@@ -171,8 +172,11 @@ def admit_due() -> int:
     return len(rings) + sum(admit(client_id, queue) for client_id, queue in upkeep.clients_with_due_runs())
 
 
-def retry(run_id: UUID) -> JobRun:
-    """Queue a run that ended without success again, from the step that did not; raises `WrongState` otherwise."""
+def retry(run_id: UUID, *, by: str = "") -> JobRun:
+    """Queue a run that ended without success again, from the step that did not; raises `WrongState` otherwise.
+
+    ``by`` is who asked for it; the run's record keeps that beside who or what asked for the run.
+    """
     with transaction.atomic():
         run = JobRun.objects.select_for_update(no_key=True).get(id=run_id)
         if run.state not in RETRYABLE:
@@ -189,6 +193,8 @@ def retry(run_id: UUID) -> JobRun:
             JobRun.objects.filter(id=run.parent_id, state=State.SNOOZED, children_pending__gt=0).update(
                 children_pending=F("children_pending") + 1, progress_done=F("progress_done") - 1
             )
+        if by:
+            run.triggered_by = f"{run.triggered_by.partition(_RETRIED)[0]}{_RETRIED}{by}"[:200]
         run.state = State.QUEUED
         run.attempt = 0
         run.max_attempts = job.max_attempts

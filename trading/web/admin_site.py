@@ -1,0 +1,42 @@
+"""The operators' site: who may enter, and its first page."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.sites import UnfoldAdminSite
+
+from trading.jobs.models import JobRun
+from trading.jobs.selectors import queue_states
+from trading.tenants.models import Role, User
+
+LAST_RUNS = 10
+
+
+class OperatorAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # untyped upstream
+    """Open to active operators alone, by the one login page of the platform."""
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Whether the request comes from an operator."""
+        user = request.user
+        return isinstance(user, User) and user.is_active and user.role == Role.OPERATOR
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Go to the platform's login page, which comes back here."""
+        if self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index"))
+        return HttpResponseRedirect(f"{settings.LOGIN_URL}?{urlencode({'next': request.GET.get('next', '/admin/')})}")
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the queues' state and the newest runs to the first page."""
+    runs = JobRun.objects.select_related("client").defer("args", "returned", "result", "error_message")
+    context.update(queues=queue_states(), last_runs=runs.order_by("-id")[:LAST_RUNS])
+    return context
+
+
+def environment(request: HttpRequest) -> list[str]:
+    """The label beside the site's name: which environment this is, in red where money may move."""
+    return [settings.APP_ENV, "danger" if settings.APP_ENV == "production" else "info"]
