@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,12 @@ class Start:
         self._check_ports()
         folder = DataFolder.from_environment()
         self._start_servers(folder)
-        with self._step("Database: migrations"):
-            self._manage("migrate", "-v0", hint="Read the error above; `python manage.py showmigrations` lists them.")
-        with self._step("Pages: static files"):
-            self._manage("collectstatic", "--noinput", "-v0", hint="Is the project's folder writable?")
-        with self._step("Demo: client, login, bundled prices"):
-            demo = json.loads(self._manage("setup_demo", "--json", hint="Run it by hand: python manage.py setup_demo"))
+        with ThreadPoolExecutor(1) as beside, self._step("Database, pages, demo client, bundled prices"):
+            writable = "Is the project's folder writable?"
+            static = beside.submit(self._manage, "collectstatic", "--noinput", "-v0", hint=writable)
+            hint = "Run it by hand: python manage.py setup_demo --migrate"
+            demo = json.loads(self._manage("setup_demo", "--migrate", "--json", hint=hint))
+            static.result()
         programs = read_procfile(PROJECT_DIR / "Procfile", self._environment, folder.root / "run")
         supervisor = Supervisor(programs, folder.root / "logs", PROJECT_DIR, say=self._say)
         threading.Thread(target=self._welcome, args=(demo, folder), daemon=True).start()
@@ -81,7 +82,7 @@ class Start:
         os.chdir(PROJECT_DIR)
         written = secrets.complete(PROJECT_DIR / ".env")
         if written:
-            console.print(f"Secrets written to .env: {', '.join(written)}")
+            console.print(f"Secrets written to .env: {', '.join(written)}", soft_wrap=True)
         environ.Env.read_env(PROJECT_DIR / ".env")
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")

@@ -30,12 +30,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The form of the answer."""
+        parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
         parser.add_argument("--json", action="store_true", help="print the logins and a token as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create what is missing and say how to log in."""
         if settings.APP_ENV == "production":
             raise CommandError("The demo is for looking around: it is not created with APP_ENV=production.")
+        if options["migrate"]:
+            call_command("migrate", verbosity=0)
         kept = Path(settings.DATA.root) / "demo-logins.json"
         passwords: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
         with transaction.atomic():
