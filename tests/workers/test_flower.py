@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
-from django.conf import settings
 from flower.urls import handlers
 
+from runtime.folder import DataFolder
+from runtime.valkey import ValkeyServer
 from workers import flower
 
 LOGIN = ("admin", "a-password-of-the-tests")
@@ -31,12 +32,21 @@ def _routes() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataFolder]:
+    """A broker that no other test writes to or empties."""
+    folder = DataFolder(tmp_path_factory.mktemp("flower"))
+    with ValkeyServer(folder, persistent=False):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: DataFolder) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": ":".join(LOGIN)}
-    environment["DJANGO_SETTINGS_MODULE"] = "config.settings.test"
+    environment |= {"DJANGO_SETTINGS_MODULE": "config.settings.test", "QT_TEST_DATA_DIR": str(folder.root)}
+    environment.pop("PYTEST_XDIST_WORKER", None)
     process = subprocess.Popen([sys.executable, "-m", "workers.flower"], cwd=PROJECT, env=environment)
     try:
         deadline = time.monotonic() + 30
@@ -74,8 +84,8 @@ def test_the_login_opens_the_pages(url: str) -> None:
         assert "flower" in client.get("/workers").text.lower()
 
 
-def test_queue_lengths_come_through_the_unix_socket(url: str) -> None:
-    server = redis.Redis(unix_socket_path=str(settings.DATA.valkey_socket), db=0)  # the one that Flower reads
+def test_queue_lengths_come_through_the_unix_socket(url: str, folder: DataFolder) -> None:
+    server = redis.Redis(unix_socket_path=str(folder.valkey_socket))
     server.rpush("default", "one", "two")
     try:
         with httpx.Client(base_url=url, auth=LOGIN) as client:

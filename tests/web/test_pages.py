@@ -1,0 +1,229 @@
+"""The pages: who sees what, what a run's page shows and does, and what the lists cost."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
+
+from tests.jobs import sample
+from trading.core.ids import uuid7
+from trading.execution.models import PortfolioSnapshot
+from trading.jobs import runner, services
+from trading.jobs.models import JobRun
+from trading.jobs.registry import Job, Step, registry
+from trading.jobs.states import State
+from trading.tenants.models import Client, Role, User
+from trading.web import chart
+
+HOSTILE = "<script>alert('x')</script>"
+STARTABLE = Job(
+    slug="sample-startable",
+    title="A client may start it",
+    steps=(Step(sample.refuse), Step(sample.noop)),
+    arguments=sample.NoArguments,
+    per_client=True,
+    client_startable=True,
+)
+CLOSED = Job(
+    slug="sample-closed",
+    title="Operators alone may start it",
+    steps=(Step(sample.noop),),
+    arguments=sample.NumberArguments,
+    per_client=True,
+)
+
+
+@pytest.fixture(autouse=True)
+def _jobs(transactional_db: None) -> Iterator[None]:
+    for job in (STARTABLE, CLOSED):
+        registry.add(job)
+    yield
+    for job in (STARTABLE, CLOSED):
+        registry.remove(job.slug)
+
+
+@pytest.fixture
+def alpha() -> Client:
+    return Client.objects.create(name="Alpha")
+
+
+@pytest.fixture
+def beta() -> Client:
+    return Client.objects.create(name="Beta")
+
+
+def browser_of(role: Role, client: Client | None = None) -> Browser:
+    user = User.objects.create_user(f"{role}-{client}", password="a-long-password", role=role, client=client)
+    browser = Browser()
+    browser.force_login(user)
+    return browser
+
+
+def failed_run(client: Client) -> JobRun:
+    run = services.enqueue("sample-startable", client_id=client.id).run
+    runner.execute(run.id, worker="test/hands", code_version="test")
+    return JobRun.objects.get(id=run.id)
+
+
+def test_without_a_login_every_page_leads_to_the_login() -> None:
+    for path in ("/app/", "/app/runs", f"/app/runs/{uuid7()}"):
+        answer = Browser().get(path)
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/login?next={path}")
+    assert Browser().get("/").headers["Location"] == "/app/"
+
+
+def test_logging_in_and_out(alpha: Client) -> None:
+    User.objects.create_user("tina", password="a-long-password", role=Role.TRADER, client=alpha)
+    browser = Browser(enforce_csrf_checks=True)
+    page = browser.get("/login?next=/app/runs")
+    form = {"username": "tina", "password": "wrong", "next": "/app/runs"}
+    assert browser.post("/login", form).status_code == 403
+    form["csrfmiddlewaretoken"] = page.cookies["csrftoken"].value
+    assert browser.post("/login", form).status_code == 200
+    form["password"] = "a-long-password"
+    assert browser.post("/login", {**form, "next": "https://elsewhere.example/"}).headers["Location"] == "/app/"
+    assert browser.get("/app/").status_code == 200
+    assert browser.get("/logout").status_code == 405
+    token = browser.cookies["csrftoken"].value
+    assert browser.post("/logout", {"csrfmiddlewaretoken": token}).status_code == 302
+    assert browser.get("/app/").status_code == 302
+
+
+def test_another_clients_run_is_not_there(alpha: Client, beta: Client) -> None:
+    run = failed_run(beta)
+    browser = browser_of(Role.OWNER, alpha)
+    assert browser.get(f"/app/runs/{run.id}").status_code == 404
+    assert browser.post(f"/app/runs/{run.id}/retry").status_code == 404
+    assert browser.post(f"/app/runs/{run.id}/cancel").status_code == 404
+    assert str(run.id) not in browser.get("/app/runs").content.decode()
+    system = services.enqueue("job-retention").run
+    assert browser.get(f"/app/runs/{system.id}").status_code == 404
+    assert "Beta" not in browser.get(f"/app/?client={beta.id}").content.decode()
+    operator = browser_of(Role.OPERATOR)
+    assert operator.get(f"/app/runs/{run.id}").status_code == 200
+    assert operator.get("/app/?client=nonsense").status_code == 404
+
+
+def test_a_run_is_retried_from_its_page_by_those_who_may(alpha: Client) -> None:
+    run = failed_run(alpha)
+    path = f"/app/runs/{run.id}"
+    reader = browser_of(Role.READ_ONLY, alpha)
+    assert f"{path}/retry" not in reader.get(path).content.decode()
+    assert reader.post(f"{path}/retry").status_code == 404
+    trader = browser_of(Role.TRADER, alpha)
+    assert f"{path}/retry" in trader.get(path).content.decode()
+    assert trader.get(f"{path}/retry").status_code == 405
+    assert "Queued again" in trader.post(f"{path}/retry", follow=True).content.decode()
+    again = JobRun.objects.get(id=run.id)
+    assert (again.state, again.triggered_by) == (State.QUEUED, ", retried by trader-Alpha")
+    assert "only a failed" in trader.post(f"{path}/retry", follow=True).content.decode()
+    assert "Cancelled" in trader.post(f"{path}/cancel", follow=True).content.decode()
+    assert JobRun.objects.get(id=run.id).state == State.CANCELLED
+    closed = services.enqueue("sample-closed", client_id=alpha.id).run
+    assert trader.post(f"/app/runs/{closed.id}/cancel").status_code == 404
+
+
+def test_hostile_text_is_text_and_tracebacks_are_for_operators(alpha: Client) -> None:
+    run = services.enqueue("sample-closed", {"text": HOSTILE}, client_id=alpha.id, triggered_by=HOSTILE).run
+    runner.execute(run.id, worker=HOSTILE, code_version="test")
+    run.attempts.update(error_type="ValueError", error_message=HOSTILE, traceback=f"Traceback {HOSTILE}")
+    JobRun.objects.filter(id=run.id).update(result={HOSTILE: [HOSTILE]}, error_message=HOSTILE, progress_note=HOSTILE)
+    for role, client in ((Role.OWNER, alpha), (Role.OPERATOR, None)):
+        browser = browser_of(role, client)
+        for path in (f"/app/runs/{run.id}", "/app/runs"):
+            page = browser.get(path).content.decode()
+            assert HOSTILE not in page
+            assert escape(HOSTILE) in page
+        assert ("Traceback" in browser.get(f"/app/runs/{run.id}").content.decode()) == (role == Role.OPERATOR)
+
+
+def test_a_live_run_asks_for_news_and_gets_204_when_there_are_none(alpha: Client) -> None:
+    run = services.enqueue("sample-startable", client_id=alpha.id).run
+    browser = browser_of(Role.OWNER, alpha)
+    answer = browser.get(f"/app/runs/{run.id}")
+    poll = f"/app/runs/{run.id}?{answer.context['poll']}"
+    assert f'hx-get="{poll}"' in answer.content.decode()
+    assert browser.get(poll, headers={"HX-Request": "true"}).status_code == 204
+    runner.execute(run.id, worker="test/hands", code_version="test")
+    news = browser.get(poll, headers={"HX-Request": "true"}).content.decode()
+    assert "cannot ever work" in news
+    assert "<html" not in news
+    assert "hx-get" not in news  # it has ended
+
+
+def test_pages_run_nothing_that_is_written_in_them(alpha: Client) -> None:
+    run = failed_run(alpha)
+    browser = browser_of(Role.OWNER, alpha)
+    for path in ("/app/", "/app/runs", f"/app/runs/{run.id}", "/login"):
+        answer = browser.get(path)
+        page = answer.content.decode()
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "<script>" not in page
+        for attribute in (' style="', " onclick=", "javascript:", "//cdn", "https://"):
+            assert attribute not in page, (path, attribute)
+
+
+def test_keyset_pages_reach_every_run_once_at_a_constant_cost(alpha: Client) -> None:
+    timeout = timedelta(minutes=5)
+    JobRun.objects.bulk_create(
+        JobRun(job="sample-closed", queue="default", steps=["noop"], max_attempts=5, timeout=timeout, client=alpha)
+        for _ in range(1000)
+    )
+    browser = browser_of(Role.OWNER, alpha)
+    seen: list[str] = []
+    counts = set()
+    query = "state=queued"
+    while query:
+        with CaptureQueriesContext(connection) as captured:
+            answer = browser.get(f"/app/runs?{query}")
+        counts.add(len(captured))
+        assert not [entry for entry in captured.captured_queries if "COUNT(" in entry["sql"].upper()]
+        seen += [str(run.id) for run in answer.context["runs"]]
+        query = answer.context["older"]
+    assert (len(seen), len(set(seen))) == (1000, 1000)
+    assert seen == sorted(seen, reverse=True)
+    assert len(counts) == 1
+    assert counts.pop() <= 4
+    assert browser.get("/app/runs?before=nonsense&state=nonsense&job=%00").status_code == 200
+
+
+def test_the_dashboard_says_what_comes_next_and_then_shows_the_equity(alpha: Client) -> None:
+    browser = browser_of(Role.OWNER, alpha)
+    page = browser.get("/app/").content.decode()
+    assert "The curve begins with the second snapshot" in page
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for day, equity in enumerate((100_000, 101_500, 99_250)):
+        PortfolioSnapshot.objects.create(
+            client=alpha, run_id=uuid7(), time=start + timedelta(days=day), cash=Decimal(40_000),
+            equity=Decimal(equity), gross_exposure=Decimal(59_250),
+            positions=[{"symbol": "IBM", "quantity": "5", "price": "1", "value": "5", "unrealised_pnl": "-2.5"}],
+        )  # fmt: skip
+    page = browser.get("/app/").content.decode()
+    assert "From 100,000.00 on 01 Jan 2026 00:00 to 99,250.00 on 03 Jan 2026 00:00" in page
+    assert "-750.00 since the first snapshot" in page
+    assert "<polyline" in page
+
+
+def test_the_chart_puts_points_where_they_belong() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    drawn = chart.line([(start, 0.0), (start + timedelta(days=1), 100.0), (start + timedelta(days=4), 50.0)])
+    assert drawn is not None
+    points = [tuple(map(float, pair.split(","))) for pair in drawn.points.split()]
+    # From 76 to 804 across, a quarter of the way for a day of four; from 230 (0) up to 14 (100).
+    assert points == [(76.0, 230.0), (258.0, 14.0), (804.0, 122.0)]
+    assert chart.line([(start, 1.0)]) is None
+    assert chart.line([(start, 5.0), (start, 5.0)]) is not None
+    assert chart.nice_ticks(3, 97) == [0, 50, 100]
+
+
+def test_a_page_that_is_not_there_is_friendly() -> None:
+    answer = Browser().get("/app/nothing")
+    assert answer.status_code == 404
+    assert "Not found" in answer.content.decode()

@@ -1,0 +1,86 @@
+"""The first page: what a client has, what it did lately, and what comes next."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+from django_celery_beat.models import PeriodicTask
+
+from trading.execution import selectors
+from trading.jobs import schedule
+from trading.jobs.registry import registry
+from trading.risk.models import Guard
+from trading.tenants.models import Client
+from trading.web import chart
+from trading.web.access import PageRequest, chosen_client, is_operator, page
+from trading.web.runs import visible
+
+ROWS = 8
+
+
+@dataclass(frozen=True)
+class Next:
+    """A job of the schedule and when it is due (UTC)."""
+
+    title: str
+    job: str
+    due: datetime
+
+
+@page
+def show(request: PageRequest) -> HttpResponse:
+    """A client's dashboard; an operator who has not chosen a client gets the list of them."""
+    client = chosen_client(request)
+    if client is None:
+        return render(request, "web/clients.html", {"clients": Client.objects.order_by("name")[:200]})
+    curve = selectors.equity_curve(client.id)
+    latest = curve[-1] if curve else None
+    limit = settings.QT_MAX_GROSS_EXPOSURE
+    runs = visible(request.user).filter(client_id=client.id)
+    context = {
+        "client": client,
+        "chart": chart.line([(snapshot.time, float(snapshot.equity)) for snapshot in curve]),
+        "latest": latest,
+        "change": latest.equity - curve[0].equity if latest else None,
+        "gross_limit": limit if limit > 0 else None,
+        "gross_share": _share(latest.gross_exposure, limit) if latest and limit > 0 else None,
+        "limits": _limits(),
+        "positions": selectors.positions(client.id),
+        "orders": selectors.orders(client.id, limit=ROWS),
+        "fills": selectors.fills(client.id, limit=ROWS),
+        "coming": coming(datetime.now(UTC)),
+        "runs": runs.defer("args", "returned", "result").order_by("-id")[:ROWS],
+        "guard": Guard.objects.first(),
+        "is_operator": is_operator(request.user),
+    }
+    return render(request, "web/dashboard.html", context)
+
+
+def coming(now: datetime) -> list[Next]:
+    """The entries of the schedule that are on, soonest first."""
+    titles = {job.slug: job.title for job in registry}
+    found = []
+    for entry in PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab"):
+        due = schedule.next_run(entry, now)
+        if due is not None:
+            found.append(Next(titles.get(entry.task, entry.name), entry.task, due))
+    return sorted(found, key=lambda entry: entry.due)[:ROWS]
+
+
+def _share(value: Decimal, limit: Decimal) -> int:
+    """``value`` as a percentage of ``limit``, at most 100."""
+    return int(min(value / limit * 100, Decimal(100)))
+
+
+def _limits() -> list[tuple[str, Decimal | None]]:
+    """The platform's limits by name; None where one is not set."""
+    values = [
+        ("Notional of one order", settings.QT_MAX_NOTIONAL_PER_TRADE),
+        ("Loss in a day", settings.QT_MAX_DAILY_LOSS),
+        ("Position in one symbol", settings.QT_MAX_POSITION_PER_SYMBOL),
+        ("Gross exposure", settings.QT_MAX_GROSS_EXPOSURE),
+    ]
+    return [(name, value if value > 0 else None) for name, value in values]

@@ -1,0 +1,170 @@
+"""Job runs: the list with its filters, and one run as it goes."""
+
+import hashlib
+import json
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST
+
+from trading.jobs import services
+from trading.jobs.chain import links
+from trading.jobs.models import JobRun
+from trading.jobs.registry import UnknownJob, registry
+from trading.jobs.states import LIVE, RETRYABLE, State
+from trading.tenants.models import Role, User
+from trading.web.access import PageRequest, is_operator, page
+
+PER_PAGE = 30
+MAY_START = (Role.OWNER, Role.TRADER)
+
+
+def visible(user: User) -> QuerySet[JobRun]:
+    """The runs that the user may see: an operator all, others their client's."""
+    runs = JobRun.objects.all()
+    if is_operator(user):
+        return runs
+    return runs.none() if user.client_id is None else runs.filter(client_id=user.client_id)
+
+
+def may_change(user: User, run: JobRun) -> bool:
+    """Whether the user may retry or cancel the run: an operator any, others those of jobs that clients may start."""
+    if is_operator(user):
+        return True
+    try:
+        return user.role in MAY_START and registry.get(run.job).client_startable
+    except UnknownJob:
+        return False
+
+
+@page
+def index(request: PageRequest) -> HttpResponse:
+    """Newest first, a page at a time by the key of the last row, so that every page costs the same."""
+    job, state = request.GET.get("job", ""), request.GET.get("state", "")
+    job = job if job in registry.slugs() else ""
+    state = state if state in State.values else ""
+    runs = visible(request.user)
+    if job:
+        runs = runs.filter(job=job)
+    if state:
+        runs = runs.filter(state=state)
+    before = _uuid(request.GET.get("before", ""))
+    if before is not None:
+        runs = runs.filter(id__lt=before)
+    columns = runs.select_related("client").defer("args", "returned", "result", "error_message")
+    rows = list(columns.order_by("-id")[: PER_PAGE + 1])
+    shown = rows[:PER_PAGE]
+    seen = _digest([[str(run.id), run.state, run.step_index, run.progress_done] for run in shown])
+    if request.headers.get("HX-Request") and request.GET.get("seen") == seen:
+        return HttpResponse(status=204)
+    chosen = {key: value for key, value in (("job", job), ("state", state)) if value}
+    older = urlencode({**chosen, "before": str(shown[-1].id)}) if len(rows) > PER_PAGE else ""
+    context = {
+        "runs": shown,
+        "jobs": sorted(registry.slugs()),
+        "states": State.choices,
+        "job": job,
+        "state": state,
+        "older": older,
+        "first_page": before is None,
+        "newest": urlencode(chosen),
+        "poll": urlencode({**chosen, "seen": seen}) if before is None else "",
+        "is_operator": is_operator(request.user),
+    }
+    return render(request, "web/runs_table.html" if request.headers.get("HX-Request") else "web/runs.html", context)
+
+
+@page
+def show(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """One run. Asked by the page itself, it answers with the part that changes, or 204 when nothing has."""
+    run = _get(request.user, run_id)
+    attempts = list(run.attempts.order_by("number"))
+    seen = _digest([run.state, run.fence, run.progress_done, run.progress_note, str(run.cancel_requested_at)])
+    if request.headers.get("HX-Request") and request.GET.get("seen") == seen:
+        return HttpResponse(status=204)
+    can_change = may_change(request.user, run)
+    context = {
+        "run": run,
+        "links": links(run, attempts),
+        "attempts": attempts,
+        "args": _rows(run.args),
+        "result": _rows(run.result),
+        "children": run.children.only("id", "job", "state").order_by("id")[:50],
+        "poll": urlencode({"seen": seen}) if run.state in LIVE else "",
+        "can_retry": can_change and run.state in RETRYABLE,
+        "can_cancel": can_change and run.state in LIVE and run.cancel_requested_at is None,
+        "shows_tracebacks": is_operator(request.user),
+    }
+    return render(request, "web/run_state.html" if request.headers.get("HX-Request") else "web/run.html", context)
+
+
+@require_POST
+@page
+def retry(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """Queue the run again from the step that did not succeed."""
+    run = _changeable(request.user, run_id)
+    try:
+        services.retry(run.id, by=request.user.get_username())
+        messages.success(request, "Queued again.")
+    except (services.WrongState, UnknownJob) as error:
+        messages.warning(request, str(error))
+    return redirect("web:run", run_id=run.id)
+
+
+@require_POST
+@page
+def cancel(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """Cancel the run, or ask it to stop."""
+    run = _changeable(request.user, run_id)
+    try:
+        after = services.cancel(run.id)
+        messages.success(request, "Cancelled." if after.state == State.CANCELLED else "Asked to stop.")
+    except services.WrongState as error:
+        messages.warning(request, str(error))
+    return redirect("web:run", run_id=run.id)
+
+
+def _get(user: User, run_id: UUID) -> JobRun:
+    run = visible(user).select_related("client").filter(id=run_id).first()
+    if run is None:
+        raise Http404("There is no such run.")
+    return run
+
+
+def _changeable(user: User, run_id: UUID) -> JobRun:
+    run = _get(user, run_id)
+    if not may_change(user, run):
+        raise Http404("There is no such run that you may change.")
+    return run
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _rows(value: Any) -> list[tuple[str, str, bool]]:
+    """A JSON value as rows of (name, text, whether the text has a shape of its own)."""
+    if value is None:
+        return []
+    if not isinstance(value, dict):
+        value = {"value": value}
+    return [(key, *_text(item)) for key, item in value.items()]
+
+
+def _text(value: Any) -> tuple[str, bool]:
+    if isinstance(value, str):
+        return value, "\n" in value
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text, isinstance(value, (dict, list)) and bool(value)

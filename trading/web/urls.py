@@ -1,0 +1,18 @@
+"""The pages: /login, and everything else under /app/, clear of the API's paths."""
+
+from django.urls import URLPattern, path
+from django.views.generic import RedirectView
+
+from trading.web import account, dashboard, runs
+
+app_name = "web"
+urlpatterns: list[URLPattern] = [
+    path("", RedirectView.as_view(pattern_name="web:dashboard"), name="home"),
+    path("login", account.Login.as_view(), name="login"),
+    path("logout", account.Logout.as_view(), name="logout"),
+    path("app/", dashboard.show, name="dashboard"),
+    path("app/runs", runs.index, name="runs"),
+    path("app/runs/<uuid:run_id>", runs.show, name="run"),
+    path("app/runs/<uuid:run_id>/retry", runs.retry, name="retry"),
+    path("app/runs/<uuid:run_id>/cancel", runs.cancel, name="cancel"),
+]
