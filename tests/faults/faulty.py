@@ -1,0 +1,63 @@
+"""Production code broken on purpose, in the processes of a drill alone: to show that the drill notices.
+
+``DRILL_FAULTS`` names what is wrong, separated by commas.
+"""
+
+from collections.abc import Callable, Iterable
+
+from django.db import transaction
+
+from trading.jobs import bell, ledger, services
+from trading.jobs.ledger import Ring
+
+
+def without_claim() -> None:
+    """A message is enough: whoever gets one runs the step, as a plain Celery task does."""
+    condition = "state IN ('queued', 'retrying', 'snoozed') AND rung_at IS NOT NULL\n       AND scheduled_at <= now()"
+    _replace("_CLAIM", condition, "state <> 'succeeded'")
+
+
+def without_fence() -> None:
+    """A holder that was replaced while it slept writes all the same."""
+
+    def enter(self: transaction.Atomic) -> None:
+        transaction.Atomic.__enter__(self)
+
+    ledger._Fenced.__enter__ = enter  # type: ignore[method-assign]
+    _replace("_FINISH", "AND fence = %(fence)s AND", "AND")
+
+
+def without_rescue() -> None:
+    """What a dead worker held stays with it."""
+    services.rescue = list  # type: ignore[assignment]
+
+
+def twice() -> None:
+    """Every message is published twice."""
+    once: Callable[[Iterable[Ring]], int] = bell.ring
+
+    def ring(rings: Iterable[Ring]) -> int:
+        return once([copy for message in rings for copy in (message, message)])
+
+    bell.ring = ring
+
+
+def _replace(statement: str, part: str, other: str) -> None:
+    text: str = getattr(ledger, statement)
+    if part not in text:
+        raise LookupError(f"ledger.{statement} no longer contains {part!r}: bring tests/faults/faulty.py up to date")
+    setattr(ledger, statement, text.replace(part, other))
+
+
+KNOWN = {
+    "without-claim": without_claim,
+    "without-fence": without_fence,
+    "without-rescue": without_rescue,
+    "twice": twice,
+}
+
+
+def apply(names: str) -> None:
+    """Break what ``names`` lists."""
+    for name in filter(None, names.split(",")):
+        KNOWN[name]()
