@@ -82,6 +82,7 @@ def main() -> None:
     django.setup()
     logging.getLogger("tornado.access").addHandler(logging.NullHandler())
     logging.getLogger("tornado.access").propagate = False
+    logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # a worker that has not started yet is no news
     options.address = ADDRESS
     options.port = int(os.environ.get("FLOWER_PORT") or DEFAULT_PORT)
     options.basic_auth = [credentials_of(settings.FLOWER_BASIC_AUTH)]

@@ -155,7 +155,9 @@ FLOWER_URL: str = env.str("FLOWER_URL", default=f"http://127.0.0.1:{env.str('FLO
 
 
 def _link(title: str, icon: str, url: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": url if url.startswith(("/", "http")) else reverse_lazy(url)}
+    if url.startswith(("/", "http")):
+        return {"title": title, "icon": icon, "link": url, "active": lambda request: False}
+    return {"title": title, "icon": icon, "link": reverse_lazy(url)}
 
 
 UNFOLD: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -201,7 +202,7 @@ def test_the_dashboard_says_what_comes_next_and_then_shows_the_equity(alpha: Cli
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for day, equity in enumerate((100_000, 101_500, 99_250)):
         PortfolioSnapshot.objects.create(
-            client=alpha, run_id=uuid7(), time=start + timedelta(days=day), cash=Decimal(40_000),
+            id=UUID(int=day + 1), client=alpha, run_id=uuid7(), time=start + timedelta(days=day), cash=Decimal(40_000),
             equity=Decimal(equity), gross_exposure=Decimal(59_250),
             positions=[{"symbol": "IBM", "quantity": "5", "price": "1", "value": "5", "unrealised_pnl": "-2.5"}],
         )  # fmt: skip

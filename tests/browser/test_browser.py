@@ -1,0 +1,63 @@
+"""The pages in a real browser: they render, the policy refuses nothing, and a live run changes by itself."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client as Browser
+from pytest_django.live_server_helper import LiveServer
+
+from tests.browser import chromium
+from trading.jobs.models import JobRun
+from trading.jobs.states import State
+from trading.tenants.models import Client, Role, User
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(chromium.find() is None, reason=chromium.MISSING),
+]
+
+
+@pytest.fixture
+def client_a() -> Client:
+    return Client.objects.create(name="Alpha")
+
+
+def cookie(client: Client) -> str:
+    browser = Browser()
+    browser.force_login(User.objects.create_user("tina", role=Role.TRADER, client=client))
+    return f"sessionid={browser.cookies['sessionid'].value}"
+
+
+def test_pages_render_and_nothing_is_refused(live_server: LiveServer, client_a: Client) -> None:
+    with chromium.logged_in(live_server.url, cookie(client_a)) as address:
+        for path, text in (("/app/", "Coming up"), ("/app/runs", "Job runs"), ("/login", "Password")):
+            page, console = chromium.run(f"{address}{path}", "--dump-dom")
+            assert text in page
+            assert console == [], path
+
+
+def test_a_live_run_changes_on_the_screen(live_server: LiveServer, client_a: Client) -> None:
+    run = JobRun.objects.create(
+        job="x", queue="default", steps=["only"], max_attempts=1, timeout=timedelta(1), client=client_a
+    )
+
+    def note() -> None:
+        time.sleep(2)
+        try:
+            JobRun.objects.filter(id=run.id).update(progress_note="half way there", state=State.SNOOZED)
+        finally:
+            connection.close()  # this thread's own
+
+    with chromium.logged_in(live_server.url, cookie(client_a)) as address:
+        first, _ = chromium.run(f"{address}/app/runs/{run.id}", "--dump-dom", "--virtual-time-budget=1")
+        assert "half way there" not in first
+        thread = threading.Thread(target=note)
+        thread.start()
+        changed, console = chromium.run(f"{address}/app/runs/{run.id}", "--dump-dom", "--virtual-time-budget=200000")
+        thread.join()
+    assert "half way there" in changed
+    assert console == []
