@@ -190,3 +190,17 @@ class JobProcess(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TaskSignature(models.Model):
+    """A signed request that was taken: it is not taken again."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    taken_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "task_signatures"
+        indexes = [models.Index(name="task_signatures_age", fields=["taken_at"])]
+
+    def __str__(self) -> str:
+        return self.digest

@@ -52,3 +52,17 @@ class User(AbstractUser):
                 | (~Q(role=Role.OPERATOR) & Q(client__isnull=False)),
             )
         ]
+
+
+class LoginFailures(models.Model):
+    """Failed logins of one name or address within a while; past some, it is locked out for as long."""
+
+    key = models.CharField(max_length=200, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "login_failures"
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.count}"

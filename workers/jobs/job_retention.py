@@ -1,12 +1,14 @@
-"""Delete runs that ended long ago, a few thousand at a time."""
+"""Delete runs that ended long ago, a few thousand at a time, and what else has had its day."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 
+from trading.core.models import IdempotencyKey
 from trading.jobs import services
 from trading.jobs.context import StepContext
+from trading.jobs.models import TaskSignature
 from trading.jobs.registry import Arguments, Cadence, Job, Step
 
 BATCH = 2_000
@@ -32,10 +34,18 @@ def prune(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
             return {"deleted": deleted, "ended_before": before.isoformat()}
 
 
+def forget(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
+    """Delete spent signatures and idempotency keys that no request can bring again."""
+    with ctx.transaction():
+        signatures, _ = TaskSignature.objects.filter(taken_at__lt=ctx.now - timedelta(hours=1)).delete()
+        keys, _ = IdempotencyKey.objects.filter(created_at__lt=ctx.now - timedelta(days=7)).delete()
+    return {"signatures": signatures, "idempotency_keys": keys}
+
+
 JOB = Job(
     slug="job-retention",
     title="Prune old runs",
-    steps=(Step(prune),),
+    steps=(Step(prune), Step(forget)),
     arguments=RetentionArguments,
     queue="bulk",
     unique=lambda args, client_id: "fleet",

@@ -1,0 +1,135 @@
+"""Errors in the one form that the API answers with: ``{"detail": {"type", "message", ...}}``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+log = structlog.get_logger("quantum.http")
+
+PAGES = ("/admin/", "/app/", "/login", "/logout")
+"""Where people look: the errors there are pages, everywhere else JSON."""
+
+
+class ApiError(Exception):
+    """An answer other than success: ``status``, a snake_case ``type`` and a sentence for a person."""
+
+    def __init__(
+        self, status_code: int, type_: str, message: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.type = type_
+        self.headers = dict(headers or {})
+        self.extra = extra
+
+    def body(self) -> dict[str, Any]:
+        """What the answer holds."""
+        return {"detail": {"type": self.type, "message": str(self), **self.extra}}
+
+
+class Invalid(ApiError):
+    """422: ``errors`` says where, as ``{"loc": [...], "message": ...}``."""
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]], message: str = "The request is not valid.") -> None:
+        super().__init__(422, "validation_error", message, errors=list(errors))
+
+
+class NotFound(ApiError):
+    """404: it does not exist, or is another's."""
+
+    def __init__(self, message: str = "There is nothing here.", type_: str = "not_found") -> None:
+        super().__init__(404, type_, message)
+
+
+def invalid(loc: Sequence[str | int], message: str) -> Invalid:
+    """One field's fault."""
+    return Invalid([{"loc": list(loc), "message": message}])
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """REST framework's hook: every error that a view raises, in our form."""
+    answer = translate(error)
+    if answer is None:
+        return None
+    set_rollback()
+    return Response(answer.body(), status=answer.status_code, headers=answer.headers)
+
+
+def translate(error: Exception) -> ApiError | None:
+    """``error`` as an answer; None for one that nobody expected."""
+    match error:
+        case ApiError():
+            return error
+        case exceptions.ValidationError():
+            return Invalid(list(_flat(error.detail, ["body"])))
+        case Http404() | exceptions.NotFound():
+            return NotFound()
+        case RequestDataTooBig():
+            return ApiError(413, "payload_too_large", "The request's body is too large.")
+        case exceptions.APIException():
+            return _from_framework(error)
+        case PermissionDenied():
+            return ApiError(403, "forbidden", "You may not do this.")
+        case SuspiciousOperation():
+            return ApiError(400, "bad_request", "The request cannot be understood.")
+    return None
+
+
+def _from_framework(error: exceptions.APIException) -> ApiError:
+    headers: dict[str, str] = {}
+    if authenticate := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = authenticate
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    names = {
+        status.HTTP_401_UNAUTHORIZED: "not_authenticated",
+        status.HTTP_403_FORBIDDEN: "forbidden",
+        status.HTTP_405_METHOD_NOT_ALLOWED: "method_not_allowed",
+        status.HTTP_406_NOT_ACCEPTABLE: "not_acceptable",
+        status.HTTP_415_UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    }
+    code = error.get_codes()
+    name = names.get(error.status_code, code if isinstance(code, str) else "error")
+    return ApiError(error.status_code, name, str(error.detail), headers=headers)
+
+
+def _flat(detail: Any, loc: list[str | int]) -> Any:
+    if isinstance(detail, Mapping):
+        for key, value in detail.items():
+            yield from _flat(value, [*loc, key])
+    elif isinstance(detail, list):
+        for index, value in enumerate(detail):
+            yield from _flat(value, loc if isinstance(value, str) else [*loc, index])
+    else:
+        yield {"loc": loc, "message": str(detail)}
+
+
+def as_json(error: ApiError) -> JsonResponse:
+    """``error`` outside REST framework."""
+    return JsonResponse(error.body(), status=error.status_code, headers=error.headers)
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether a person in a browser is looking, rather than a program."""
+    return request.path == "/" or request.path.startswith(PAGES)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """For a path that leads nowhere."""
+    return as_json(NotFound(f"There is nothing at {request.path[:200]!r}; /api/docs lists what there is."))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """For a request that cannot be read."""
+    return as_json(ApiError(400, "bad_request", "The request cannot be understood."))
+
+
+def server_error() -> HttpResponse:
+    """For what should not have happened; the log has the traceback, under the request's id."""
+    return as_json(ApiError(500, "internal_error", "Something failed here; the log has it under the request's id."))

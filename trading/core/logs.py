@@ -1,0 +1,58 @@
+"""Logs: one JSON object a line in production, readable lines in a terminal; secrets are blotted out in both."""
+
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRET_NAMES = re.compile(r"password|passwd|secret|token|authorization|api[-_]?key|credential|signature|cookie", re.I)
+_IN_TEXT = re.compile(r"(?i)\b(bearer\s+|token=|password=|secret=|apikey=|api_key=)[^\s&\"',}]+")
+BLOT = "[hidden]"
+
+
+def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blot out values whose name or form says that they are secret."""
+    for name, value in event.items():
+        if _SECRET_NAMES.search(name):
+            event[name] = BLOT
+        elif isinstance(value, str):
+            event[name] = _IN_TEXT.sub(lambda found: found.group(1) + BLOT, value)
+    return event
+
+
+def configure(*, level: str, as_json: bool) -> None:
+    """Send structlog and the standard library's loggers through one formatter to standard output."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        hide_secrets,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("quantum").setLevel(level)

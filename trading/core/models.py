@@ -1,0 +1,23 @@
+"""What the core keeps: the answers to requests that must not count twice."""
+
+from django.db import models
+
+
+class IdempotencyKey(models.Model):
+    """A client's key, the request that came with it, and the answer that it got."""
+
+    id = models.BigAutoField(primary_key=True)
+    scope = models.CharField(max_length=200, help_text="Whose key it is.")
+    key = models.CharField(max_length=128)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the method, path and body.")
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.JSONField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "idempotency_keys"
+        constraints = [models.UniqueConstraint(name="idempotency_keys_once", fields=["scope", "key"])]
+        indexes = [models.Index(name="idempotency_keys_age", fields=["created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

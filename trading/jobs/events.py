@@ -1,0 +1,108 @@
+"""``/jobs/runs/{id}/events``: a run's progress as server-sent events, until it ends."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from rest_framework.exceptions import APIException, NotAuthenticated
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+
+from trading.core import errors
+from trading.jobs.api import MayActOnRuns, run_of
+from trading.jobs.models import JobRun
+from trading.jobs.states import FINAL, State
+
+POLL_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 15.0
+LONGEST_SECONDS = 3600.0
+MOST_STREAMS = 100
+
+_open_streams = 0
+
+
+async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | StreamingHttpResponse:
+    """Stream the run's state, step and progress whenever they change; the event ``end`` is the last."""
+    try:
+        if request.method != "GET":
+            raise errors.ApiError(405, "method_not_allowed", "Only GET is answered here.", headers={"Allow": "GET"})
+        await sync_to_async(_check)(request, run_id)
+        if _open_streams >= MOST_STREAMS:
+            raise errors.ApiError(
+                429,
+                "too_many_streams",
+                "Too many streams are open; poll the run instead.",
+                headers={"Retry-After": "30"},
+            )
+    except (errors.ApiError, APIException) as error:
+        answer = errors.translate(error)
+        return errors.as_json(answer) if answer is not None else errors.server_error()
+    return StreamingHttpResponse(
+        _stream(run_id),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _check(request: HttpRequest, run_id: UUID) -> None:
+    asked = Request(request, authenticators=[make() for make in api_settings.DEFAULT_AUTHENTICATION_CLASSES])
+    try:
+        if not MayActOnRuns().has_permission(asked, None):  # type: ignore[arg-type]  # it does not look at the view
+            error = NotAuthenticated()
+            error.auth_header = "Bearer"  # type: ignore[attr-defined]  # as the framework's view does
+            raise error
+        run_of(asked.user, run_id)
+    finally:
+        connection.close()
+
+
+def _look(run_id: UUID) -> dict[str, Any] | None:
+    try:
+        run = JobRun.objects.filter(id=run_id).first()
+        if run is None:
+            return None
+        return {
+            "state": run.state,
+            "step": run.step,
+            "attempt": run.attempt,
+            "progress": {"done": run.progress_done, "total": run.progress_total, "note": run.progress_note},
+            "error": run.error_message or None,
+        }
+    finally:
+        connection.close()  # a stream holds no connection while it waits
+
+
+async def _stream(run_id: UUID) -> AsyncIterator[bytes]:
+    global _open_streams
+    _open_streams += 1
+    try:
+        began = spoke = time.monotonic()
+        shown: dict[str, Any] | None = None
+        number = 0
+        while time.monotonic() - began < LONGEST_SECONDS:
+            seen = await sync_to_async(_look)(run_id)
+            if seen is None:
+                break
+            if seen != shown:
+                number += 1
+                ended = State(seen["state"]) in FINAL
+                yield _event(number, "end" if ended else "progress", seen)
+                shown, spoke = seen, time.monotonic()
+                if ended:
+                    break
+            elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
+                yield b": still here\n\n"
+                spoke = time.monotonic()
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        _open_streams -= 1
+
+
+def _event(number: int, name: str, data: dict[str, Any]) -> bytes:
+    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()

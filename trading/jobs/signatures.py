@@ -1,0 +1,64 @@
+"""Signed requests: HMAC-SHA256 over time, method, path and body, each good once."""
+
+import hashlib
+import hmac
+import re
+import time
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest
+
+from trading.core.errors import ApiError
+from trading.jobs.models import TaskSignature
+
+TOLERANCE_SECONDS = 300
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+
+
+def sign(secret: str, *, timestamp: int, method: str, path: str, body: bytes) -> str:
+    """The signature of a request; ``path`` with its query, if it has one."""
+    message = f"{timestamp}\n{method}\n{path}\n".encode() + body
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def verified(request: HttpRequest) -> str:
+    """The request's signature, when it is good: by one of the secrets, and made within the last minutes.
+
+    Raises `ApiError` 401 without saying what was wrong.
+    """
+    refused = ApiError(
+        401,
+        "invalid_signature",
+        "The signature is missing, wrong or too old. Sign timestamp, method, path and body with TASK_SIGNING_SECRET.",
+        headers={"WWW-Authenticate": "HMAC-SHA256"},
+    )
+    timestamp = request.headers.get("X-Task-Timestamp", "")
+    given = request.headers.get("X-Task-Signature", "")
+    if not _TIMESTAMP.fullmatch(timestamp) or not _SIGNATURE.fullmatch(given):
+        raise refused
+    if abs(time.time() - int(timestamp)) > TOLERANCE_SECONDS:
+        raise refused
+    path = request.get_full_path()
+    good = False
+    for secret in settings.TASK_SIGNING_SECRET:
+        expected = sign(
+            secret.strip(), timestamp=int(timestamp), method=request.method or "", path=path, body=request.body
+        )
+        good |= bool(secret.strip()) and hmac.compare_digest(expected, given)
+    if not good:
+        raise refused
+    return given
+
+
+def use_once(signature: str) -> None:
+    """Spend a signature in the caller's transaction; raises `ApiError` 409 for one that is spent.
+
+    Kept in the database beside what it started: no flushed cache makes a replay good again.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("a signature is spent in the transaction of what it starts")
+    _, created = TaskSignature.objects.get_or_create(digest=signature)
+    if not created:
+        raise ApiError(409, "replayed", "This signed request was taken before; sign a new one.")

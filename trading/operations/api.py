@@ -1,0 +1,90 @@
+"""``/health``, ``/scheduler/status``, ``/metrics`` and ``/__whoami``."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from trading.core.errors import ApiError
+from trading.operations import health
+from trading.tenants.authentication import is_loopback, same
+
+NAME = "quantum-trader"
+
+
+class OpenView(APIView):
+    """Answers everybody, so says nothing that is not everybody's."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class HealthView(OpenView):
+    """Liveness."""
+
+    @extend_schema(responses={200: OpenApiResponse(description="Alive, with a snapshot of the scheduler.")}, auth=[])
+    def get(self, request: Request) -> Response:
+        """Alive."""
+        return Response({"status": "ok", "version": settings.VERSION, "scheduler": health.scheduler()})
+
+
+class ReadyView(OpenView):
+    """Readiness."""
+
+    @extend_schema(
+        responses={
+            200: OpenApiResponse(description="Everything that work needs can be reached."),
+            503: OpenApiResponse(description="Something cannot; `checks` says what."),
+        },
+        auth=[],
+    )
+    def get(self, request: Request) -> Response:
+        """Ready, or not."""
+        ready, checks = health.readiness()
+        return Response({"status": "ok" if ready else "degraded", "checks": checks}, status=200 if ready else 503)
+
+
+class SchedulerHealthView(OpenView):
+    """The scheduler in short."""
+
+    @extend_schema(responses={200: OpenApiResponse(description="Whether it runs, and what is next.")}, auth=[])
+    def get(self, request: Request) -> Response:
+        """Whether it runs."""
+        return Response(health.scheduler())
+
+
+class SchedulerStatusView(OpenView):
+    """The scheduler in full."""
+
+    @extend_schema(responses={200: OpenApiResponse(description="Entries, next times, recent errors.")}, auth=[])
+    def get(self, request: Request) -> Response:
+        """Entries, next times, recent errors."""
+        return Response(health.scheduler_status())
+
+
+class WhoAmIView(OpenView):
+    """What answers here."""
+
+    @extend_schema(responses={200: OpenApiResponse(description="The server's name and version.")}, auth=[])
+    def get(self, request: Request) -> Response:
+        """Name and version."""
+        return Response({"server": NAME, "version": settings.VERSION})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus: for this machine itself, and for whoever bears ``QT_ADMIN_TOKEN``."""
+    if request.method not in ("GET", "HEAD"):
+        raise ApiError(405, "method_not_allowed", "Only GET is answered here.", headers={"Allow": "GET, HEAD"})
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if not is_loopback(request) and not (scheme.lower() == "bearer" and same(token, settings.QT_ADMIN_TOKEN)):
+        raise ApiError(
+            401,
+            "not_authenticated",
+            "Metrics are for this machine, or with `Authorization: Bearer` and QT_ADMIN_TOKEN.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,88 @@
+"""Prometheus metrics of the ledger, read from the database when asked."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from django.db.models import Count, F
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import REGISTRY, Collector
+
+from trading.execution.selectors import gross_exposure
+from trading.jobs import processes, selectors
+from trading.jobs.models import JobAttempt
+from trading.risk.models import Guard, RiskDecision
+
+RECENT_ATTEMPTS = 5_000
+
+
+class LedgerCollector(Collector):
+    """Queues, recent attempts, processes, the guard. Each is a few index lookups, however many runs there are."""
+
+    def describe(self) -> list[Metric]:
+        """Nothing at registration: the database need not be there yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read all."""
+        yield from self._queues()
+        yield from self._attempts()
+        yield from self._processes()
+        yield from self._guard()
+
+    def _queues(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("job_queue_waiting", "Runs that wait.", labels=["queue"])
+        running = GaugeMetricFamily("job_queue_running", "Runs that are running.", labels=["queue"])
+        oldest = GaugeMetricFamily("job_queue_oldest_seconds", "Since when the oldest has been due.", labels=["queue"])
+        paused = GaugeMetricFamily("job_queue_paused", "1 while the queue is paused.", labels=["queue"])
+        now = datetime.now(UTC)
+        for queue in selectors.queues():
+            labels = [queue["name"]]
+            waiting.add_metric(labels, queue["waiting"])
+            running.add_metric(labels, queue["running"])
+            age = (now - queue["oldest"]).total_seconds() if queue["oldest"] else 0.0
+            oldest.add_metric(labels, max(age, 0.0))
+            paused.add_metric(labels, float(queue["paused"]))
+        yield from (waiting, running, oldest, paused)
+
+    def _attempts(self) -> Iterator[Metric]:
+        newest = JobAttempt.objects.order_by("-id").values_list("id", flat=True).first() or 0
+        recent = JobAttempt.objects.filter(id__gt=newest - RECENT_ATTEMPTS).exclude(outcome="")
+        outcomes = GaugeMetricFamily(
+            "job_attempts_recent", f"Outcomes of the last {RECENT_ATTEMPTS} attempts.", labels=["job", "step", "outcome"]
+        )
+        seconds = GaugeMetricFamily(
+            "job_attempt_seconds_recent", "Their time in all.", labels=["job", "step", "outcome"]
+        )
+        totals: dict[tuple[str, str, str], float] = {}
+        rows = recent.annotate(job=F("run__job")).values_list("job", "step", "outcome", "started_at", "finished_at")
+        counts: dict[tuple[str, str, str], int] = {}
+        for job, step, outcome, started, finished in rows.iterator():
+            key = (job, step, outcome)
+            counts[key] = counts.get(key, 0) + 1
+            totals[key] = totals.get(key, 0.0) + (finished - started).total_seconds()
+        for key, count in sorted(counts.items()):
+            outcomes.add_metric(list(key), count)
+            seconds.add_metric(list(key), totals[key])
+        yield from (outcomes, seconds)
+
+    def _processes(self) -> Iterator[Metric]:
+        alive = GaugeMetricFamily("job_processes_alive", "Processes heard of lately.", labels=["kind"])
+        for kind in ("worker", "beat"):
+            alive.add_metric([kind], processes.alive(kind).count())
+        yield alive
+
+    def _guard(self) -> Iterator[Metric]:
+        guard = Guard.objects.filter(id=1).first()
+        kill = GaugeMetricFamily("risk_kill_switch", "1 while no order is let through.")
+        kill.add_metric([], float(guard is None or guard.kill_switch or guard.halted))
+        refusals = GaugeMetricFamily("risk_refusals", "Orders refused, by limit.", labels=["limit"])
+        for row in RiskDecision.objects.filter(approved=False).values("limit").annotate(n=Count("id")).order_by("limit"):
+            refusals.add_metric([row["limit"]], row["n"])
+        exposure = GaugeMetricFamily("execution_gross_exposure", "As the last snapshots show it.")
+        exposure.add_metric([], float(gross_exposure()))
+        yield from (kill, refusals, exposure)
+
+
+def register() -> None:
+    """Have the process's registry read the ledger too."""
+    REGISTRY.register(LedgerCollector())
