@@ -34,6 +34,13 @@ ADMIN_API_KEY: str = env.str("ADMIN_API_KEY", default="")
 QT_ADMIN_TOKEN: str = env.str("QT_ADMIN_TOKEN", default="")
 FLOWER_BASIC_AUTH: str = env.str("FLOWER_BASIC_AUTH", default="")
 
+# Lets `X-Test-Mode-User` name a user, from this machine and outside production only.
+ENABLE_DEV_AUTH_BYPASS: bool = env.bool("ENABLE_DEV_AUTH_BYPASS", default=False)
+
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
+LOGGING_CONFIG = "trading.core.logs.from_settings"
+LOGGING = {"level": LOG_LEVEL, "as_json": APP_ENV == "production"}
+
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ORIGINS", default=[])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -64,6 +71,7 @@ INSTALLED_APPS = [
     "workers",
 ]
 MIDDLEWARE = [
+    "trading.core.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -73,6 +81,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "trading.core.middleware.JsonErrorsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -105,7 +114,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PORT": "5432",
     }
 }
-DATABASES["default"]["CONN_MAX_AGE"] = None
+# The web process shares a pool among its requests (config/asgi.py asks for it); every other keeps a connection.
+_POOLED = env.bool("QT_DB_POOL", default=False)
+DATABASES["default"]["CONN_MAX_AGE"] = 0 if _POOLED else None
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
         "connect_timeout": 3,
@@ -117,6 +128,8 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         " -c idle_in_transaction_session_timeout=15s",
     }
 )
+if _POOLED:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenants.User"
 AUTHENTICATION_BACKENDS = [
@@ -295,11 +308,27 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "workers.scheduler:LedgerScheduler"
 CELERY_BEAT_SYNC_EVERY = 1
 
-REST_FRAMEWORK: dict[str, Any] = {}
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "trading.tenants.authentication.JwtAuthentication",
+        "trading.tenants.authentication.CronAuthentication",
+        "trading.tenants.authentication.DevelopmentAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["trading.core.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "trading.core.errors.exception_handler",
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 65_536  # bytes of a request's body; larger ones are refused with 413
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Quantum Trader",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -6,9 +6,9 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 log = structlog.get_logger("quantum.http")
 
@@ -57,7 +57,6 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     answer = translate(error)
     if answer is None:
         return None
-    set_rollback()
     return Response(answer.body(), status=answer.status_code, headers=answer.headers)
 
 
@@ -121,12 +120,16 @@ def is_page(request: HttpRequest) -> bool:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """For a path that leads nowhere."""
+    """For a path that leads nowhere: a page for people, JSON for programs."""
+    if is_page(request):
+        return defaults.page_not_found(request, exception)
     return as_json(NotFound(f"There is nothing at {request.path[:200]!r}; /api/docs lists what there is."))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """For a request that cannot be read."""
+    if is_page(request):
+        return defaults.bad_request(request, exception)
     return as_json(ApiError(400, "bad_request", "The request cannot be understood."))
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -20,6 +20,11 @@ def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
         elif isinstance(value, str):
             event[name] = _IN_TEXT.sub(lambda found: found.group(1) + BLOT, value)
     return event
+
+
+def from_settings(settings: Mapping[str, Any]) -> None:
+    """Django's ``LOGGING_CONFIG``: ``settings`` holds the arguments of `configure`."""
+    configure(**settings)
 
 
 def configure(*, level: str, as_json: bool) -> None:
@@ -56,3 +61,4 @@ def configure(*, level: str, as_json: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("quantum").setLevel(level)
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # the middleware has a line for each request

@@ -15,7 +15,7 @@ class ErrorDetailSerializer(serializers.Serializer[dict[str, object]]):
 
     type = serializers.CharField(help_text="snake_case, for programs")
     message = serializers.CharField(help_text="for people")
-    errors = FieldErrorSerializer(many=True, required=False)
+    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # also a property of the base
 
 
 class ErrorSerializer(serializers.Serializer[dict[str, object]]):

@@ -1,7 +1,7 @@
 """``/jobs/runs`` and its sub-resources, and ``/internal/tasks/{job}``."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.utils.dateparse import parse_datetime
@@ -18,6 +18,7 @@ from trading.core.pagination import page
 from trading.core.parsing import parse
 from trading.core.schema import ErrorSerializer
 from trading.jobs import selectors, services, signatures
+from trading.jobs.access import Caller, is_operator, may_change, visible
 from trading.jobs.models import JobRun
 from trading.jobs.registry import UnknownJob
 from trading.jobs.serializers import (
@@ -27,37 +28,31 @@ from trading.jobs.serializers import (
     SignedTaskSerializer,
 )
 from trading.jobs.states import State, Trigger
-from trading.tenants.models import Role
 
 FILTERS = ("status", "job", "since")
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
 ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 404: ErrorSerializer, 422: ErrorSerializer}
 
 
-class MayActOnRuns(BasePermission):
-    """Everybody who is known may look; to change something takes a trader, an owner or an operator."""
-
-    message = "Your role may look at runs, but not change them."
+class HasClient(BasePermission):
+    """Whoever is known and belongs to a client, or stands outside all of them."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Whether the caller's role allows the method."""
+        """Whether there is anything that the caller may see."""
         user = request.user
         if not (user and user.is_authenticated):
             return False
-        role = getattr(user, "role", None)
-        if role != Role.OPERATOR and getattr(user, "client_id", None) is None:
-            return False
-        return request.method in ("GET", "HEAD", "OPTIONS") or role in (Role.TRADER, Role.OWNER, Role.OPERATOR)
+        return is_operator(user) or user.client_id is not None
 
 
-def runs_of(user: Any) -> Any:
-    """The runs that a caller may see."""
-    return selectors.visible(user.client_id, everything=user.role == Role.OPERATOR)
+def caller(request: Request) -> Caller:
+    """Who is asking; the permission has made sure that it is somebody."""
+    return cast("Caller", request.user)
 
 
-def run_of(user: Any, run_id: UUID) -> JobRun:
-    """One of them; another's is as if it did not exist."""
-    run: JobRun | None = runs_of(user).filter(id=run_id).first()
+def run_of(who: Caller, run_id: UUID) -> JobRun:
+    """A run that they may see; another's is as if it did not exist."""
+    run = visible(who).filter(id=run_id).first()
     if run is None:
         raise NotFound("There is no such run.")
     return run
@@ -66,9 +61,10 @@ def run_of(user: Any, run_id: UUID) -> JobRun:
 class RunListView(APIView):
     """Runs, newest first."""
 
-    permission_classes = (MayActOnRuns,)
+    permission_classes = (HasClient,)
 
     @extend_schema(
+        operation_id="jobs_runs_list",
         parameters=[
             OpenApiParameter("status", enum=State.values, description="Only runs in this state."),
             OpenApiParameter("job", str, description="Only runs of this job."),
@@ -87,7 +83,7 @@ class RunListView(APIView):
         job = query.get("job")
         if job is not None and ("\x00" in job or len(job) > 64):
             raise invalid(["query", "job"], "not the slug of a job")
-        rows = selectors.listed(runs_of(request.user), state=state, job=job, since=_since(query.get("since")))
+        rows = selectors.listed(visible(caller(request)), state=state, job=job, since=_since(query.get("since")))
         found, following = page(request, rows, filters=FILTERS)
         return Response({"results": [selectors.summary(run) for run in found], "next": following})  # type: ignore[arg-type]
 
@@ -112,18 +108,18 @@ def _since(text: str | None) -> datetime | None:
 class RunView(APIView):
     """One run."""
 
-    permission_classes = (MayActOnRuns,)
+    permission_classes = (HasClient,)
 
     @extend_schema(responses={200: RunSerializer, **ERRORS})
     def get(self, request: Request, run_id: UUID) -> Response:
         """With its steps, attempts, arguments, error and result."""
-        return Response(selectors.detail(run_of(request.user, run_id)))
+        return Response(selectors.detail(run_of(caller(request), run_id)))
 
 
 class RunRetryView(APIView):
     """Retry."""
 
-    permission_classes = (MayActOnRuns,)
+    permission_classes = (HasClient,)
 
     @extend_schema(request=None, parameters=[KEY], responses={202: RunSerializer, **ERRORS, 409: ErrorSerializer})
     def post(self, request: Request, run_id: UUID) -> Response:
@@ -134,7 +130,7 @@ class RunRetryView(APIView):
 class RunCancelView(APIView):
     """Cancel."""
 
-    permission_classes = (MayActOnRuns,)
+    permission_classes = (HasClient,)
 
     @extend_schema(request=None, parameters=[KEY], responses={202: RunSerializer, **ERRORS, 409: ErrorSerializer})
     def post(self, request: Request, run_id: UUID) -> Response:
@@ -144,7 +140,9 @@ class RunCancelView(APIView):
 
 def _act(request: Request, run_id: UUID, change: Any) -> Response:
     def act() -> Response:
-        run = run_of(request.user, run_id)
+        run = run_of(caller(request), run_id)
+        if not may_change(caller(request), run):
+            raise ApiError(403, "forbidden", "Runs of this job are changed by operators, or your role may only look.")
         try:
             changed = change(run.id)
         except services.WrongState as error:

@@ -8,6 +8,8 @@ from typing import Any
 from trading.jobs.models import JobAttempt, JobRun
 from trading.jobs.states import State
 
+WAITING = "waiting"
+
 
 @dataclass(frozen=True)
 class Link:
@@ -19,6 +21,7 @@ class Link:
     started_at: datetime | None
     finished_at: datetime | None
     returned: Any
+    error_type: str
     error: str
 
     @property
@@ -39,7 +42,8 @@ def links(run: JobRun, attempts: Sequence[JobAttempt]) -> list[Link]:
         elif index == run.step_index:
             state = run.state
         else:
-            state = "waiting"
+            state = WAITING
+        fell = own and state not in (State.SUCCEEDED, WAITING)
         chain.append(
             Link(
                 name=name,
@@ -48,7 +52,8 @@ def links(run: JobRun, attempts: Sequence[JobAttempt]) -> list[Link]:
                 started_at=own[0].started_at if own else None,
                 finished_at=own[-1].finished_at if own else None,
                 returned=run.returned.get(name),
-                error=own[-1].error_message if own and state not in (State.SUCCEEDED, "waiting") else "",
+                error_type=own[-1].error_type if fell else "",
+                error=own[-1].error_message if fell else "",
             )
         )
     return chain

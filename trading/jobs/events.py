@@ -12,10 +12,10 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.request import Request
-from rest_framework.settings import api_settings
+from rest_framework.views import APIView
 
 from trading.core import errors
-from trading.jobs.api import MayActOnRuns, run_of
+from trading.jobs.api import HasClient, caller, run_of
 from trading.jobs.models import JobRun
 from trading.jobs.states import FINAL, State
 
@@ -51,13 +51,13 @@ async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | Strea
 
 
 def _check(request: HttpRequest, run_id: UUID) -> None:
-    asked = Request(request, authenticators=[make() for make in api_settings.DEFAULT_AUTHENTICATION_CLASSES])
+    asked = Request(request, authenticators=[make() for make in APIView.authentication_classes])
     try:
-        if not MayActOnRuns().has_permission(asked, None):  # type: ignore[arg-type]  # it does not look at the view
+        if not HasClient().has_permission(asked, None):  # type: ignore[arg-type]  # it does not look at the view
             error = NotAuthenticated()
             error.auth_header = "Bearer"  # type: ignore[attr-defined]  # as the framework's view does
             raise error
-        run_of(asked.user, run_id)
+        run_of(caller(asked), run_id)
     finally:
         connection.close()
 

@@ -1,14 +1,18 @@
-"""Reading runs: who may see which, their steps as the attempts show them, and the state of the queues."""
+"""Reading runs: lists and details as the API shows them, and the state of the queues."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import QuerySet
 
-from trading.jobs.models import JobAttempt, JobQueue, JobRun
-from trading.jobs.states import FINAL, WAITING, State
+from trading.jobs.chain import WAITING as WAITING_STEP
+from trading.jobs.chain import links
+from trading.jobs.ledger import execute
+from trading.jobs.models import JobAttempt, JobRun
+from trading.jobs.states import FINAL, State
 
 LISTED = (
     "id",
@@ -32,11 +36,6 @@ LISTED = (
 )
 
 
-def visible(client_id: UUID | None, *, everything: bool) -> QuerySet[JobRun]:
-    """The runs that one client may see; all of them for those who stand outside all clients."""
-    return JobRun.objects.all() if everything else JobRun.objects.filter(client_id=client_id)
-
-
 def listed(
     rows: QuerySet[JobRun], *, state: str | None = None, job: str | None = None, since: datetime | None = None
 ) -> QuerySet[JobRun]:
@@ -46,7 +45,7 @@ def listed(
     if job is not None:
         rows = rows.filter(job=job)
     if since is not None:
-        rows = rows.filter(created_at__gte=since)
+        rows = rows.filter(id__gte=newest_id_before(since))
     return rows.only(*LISTED)
 
 
@@ -96,50 +95,69 @@ def detail(run: JobRun) -> dict[str, Any]:
 
 
 def steps(run: JobRun, attempts: Sequence[JobAttempt]) -> list[dict[str, Any]]:
-    """Each step with where it stands: those before the current one have succeeded, those after it wait."""
-    shown = []
-    for index, name in enumerate(run.steps):
-        tries = [attempt for attempt in attempts if attempt.step == name]
-        last = tries[-1] if tries else None
-        if index < run.step_index or run.state == State.SUCCEEDED:
-            state: str = State.SUCCEEDED
-        elif index == run.step_index:
-            state = run.state
-        else:
-            state = State.CANCELLED if run.state in FINAL else State.QUEUED
-        shown.append(
-            {
-                "name": name,
-                "state": state,
-                "attempt": 0 if last is None else last.attempt,
-                "started_at": tries[0].started_at if tries else None,
-                "finished_at": None if last is None else last.finished_at,
-                "error": None if last is None else _error(last.error_type, last.error_message),
-            }
-        )
-    return shown
+    """Each step with where it stands; what will not be reached any more counts as cancelled."""
+    unreached = State.CANCELLED if run.state in FINAL else State.QUEUED
+    return [
+        {
+            "name": link.name,
+            "state": unreached.value if link.state == WAITING_STEP else link.state,
+            "attempt": link.tries,
+            "started_at": link.started_at,
+            "finished_at": link.finished_at,
+            "error": _error(link.error_type, link.error),
+        }
+        for link in links(run, attempts)
+    ]
 
 
 def _error(type_: str, message: str) -> dict[str, str] | None:
     return {"type": type_, "message": message} if type_ else None
 
 
-def queues() -> list[dict[str, Any]]:
-    """Each queue with what waits, what runs, and since when the oldest has been due."""
-    waiting = Q(state__in=WAITING)
-    counts = {
-        row["queue"]: row
-        for row in JobRun.objects.filter(state__in=(*WAITING, State.RUNNING))
-        .values("queue")
-        .annotate(
-            waiting=Count("id", filter=waiting),
-            running=Count("id", filter=Q(state=State.RUNNING)),
-            oldest=Min("scheduled_at", filter=waiting & Q(children_pending=0)),
-        )
-        .order_by("queue")
-    }
-    empty = {"waiting": 0, "running": 0, "oldest": None}
-    return [
-        {"name": queue.name, "paused": queue.paused_at is not None, **empty, **counts.get(queue.name, {})}
-        for queue in JobQueue.objects.order_by("name")
-    ]
+COUNTED_AT_MOST = 10_000
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """A queue as it stands; ``waiting`` and ``running`` are counted up to `COUNTED_AT_MOST`."""
+
+    name: str
+    paused_at: datetime | None
+    paused_by: str
+    client_concurrency: int
+    waiting: int
+    running: int
+    oldest_due: datetime | None
+    oldest_age: timedelta | None
+    """How long the run that has been due for longest has waited."""
+
+
+def queue_states() -> list[QueueState]:
+    """Every queue with its waiting and running runs, in a statement whose cost does not grow with those that ended."""
+    rows = execute(
+        """
+        SELECT q.name, q.paused_at, q.paused_by, q.client_concurrency,
+               coalesce(live.waiting, 0) AS waiting, coalesce(live.running, 0) AS running, live.oldest_due,
+               CASE WHEN live.oldest_due IS NOT NULL THEN now() - live.oldest_due END AS oldest_age
+          FROM job_queues q
+          LEFT JOIN (
+               SELECT queue, count(*) FILTER (WHERE state <> 'running') AS waiting,
+                      count(*) FILTER (WHERE state = 'running') AS running,
+                      min(scheduled_at) FILTER (WHERE state <> 'running' AND scheduled_at <= now()
+                                                  AND children_pending = 0) AS oldest_due
+                 FROM ((SELECT queue, state, scheduled_at, children_pending FROM job_runs
+                         WHERE state IN ('queued', 'retrying', 'snoozed') LIMIT %(limit)s)
+                       UNION ALL
+                       (SELECT queue, state, scheduled_at, children_pending FROM job_runs
+                         WHERE state = 'running' LIMIT %(limit)s)) counted
+                GROUP BY queue) live ON live.queue = q.name
+         ORDER BY array_position(ARRAY['critical', 'default', 'bulk'], q.name), q.name
+        """,
+        {"limit": COUNTED_AT_MOST},
+    )
+    return [QueueState(**row) for row in rows]
+
+
+def newest_id_before(moment: datetime) -> UUID:
+    """The smallest id that a run created at ``moment`` or later can have: ids begin with their time of creation."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

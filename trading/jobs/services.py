@@ -17,6 +17,7 @@ from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.outcomes import FanOut
 from trading.jobs.registry import Job, registry
 from trading.jobs.states import FINAL, LIVE, RETRYABLE, WAITING, State, Trigger
+from trading.tenants.models import Client
 
 MAX_ARGUMENTS_BYTES = 16_384
 _RETRIED = ", retried by "
@@ -111,6 +112,8 @@ def validated(job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | 
     if job.per_client != (client_id is not None):
         message = "this job runs for one client: name it" if job.per_client else "this job belongs to no client"
         raise InvalidArguments(job.slug, [{"loc": ["client_id"], "message": message}])
+    if client_id is not None and not Client.objects.filter(id=client_id, is_active=True).exists():
+        raise InvalidArguments(job.slug, [{"loc": ["client_id"], "message": "there is no active client of this id"}])
     try:
         text = _canonical(job.slug, arguments)
         if len(text) > MAX_ARGUMENTS_BYTES:

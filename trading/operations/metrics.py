@@ -1,7 +1,6 @@
 """Prometheus metrics of the ledger, read from the database when asked."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from django.db.models import Count, F
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -34,32 +33,27 @@ class LedgerCollector(Collector):
         running = GaugeMetricFamily("job_queue_running", "Runs that are running.", labels=["queue"])
         oldest = GaugeMetricFamily("job_queue_oldest_seconds", "Since when the oldest has been due.", labels=["queue"])
         paused = GaugeMetricFamily("job_queue_paused", "1 while the queue is paused.", labels=["queue"])
-        now = datetime.now(UTC)
-        for queue in selectors.queues():
-            labels = [queue["name"]]
-            waiting.add_metric(labels, queue["waiting"])
-            running.add_metric(labels, queue["running"])
-            age = (now - queue["oldest"]).total_seconds() if queue["oldest"] else 0.0
-            oldest.add_metric(labels, max(age, 0.0))
-            paused.add_metric(labels, float(queue["paused"]))
+        for queue in selectors.queue_states():
+            labels = [queue.name]
+            waiting.add_metric(labels, queue.waiting)
+            running.add_metric(labels, queue.running)
+            oldest.add_metric(labels, queue.oldest_age.total_seconds() if queue.oldest_age else 0.0)
+            paused.add_metric(labels, float(queue.paused_at is not None))
         yield from (waiting, running, oldest, paused)
 
     def _attempts(self) -> Iterator[Metric]:
         newest = JobAttempt.objects.order_by("-id").values_list("id", flat=True).first() or 0
-        recent = JobAttempt.objects.filter(id__gt=newest - RECENT_ATTEMPTS).exclude(outcome="")
-        outcomes = GaugeMetricFamily(
-            "job_attempts_recent", f"Outcomes of the last {RECENT_ATTEMPTS} attempts.", labels=["job", "step", "outcome"]
-        )
-        seconds = GaugeMetricFamily(
-            "job_attempt_seconds_recent", "Their time in all.", labels=["job", "step", "outcome"]
-        )
+        recent = JobAttempt.objects.filter(id__gt=newest - RECENT_ATTEMPTS).filter(finished_at__isnull=False)
+        labels = ["job", "step", "outcome"]
+        outcomes = GaugeMetricFamily("job_attempts_recent", "How the newest attempts ended.", labels=labels)
+        seconds = GaugeMetricFamily("job_attempt_seconds_recent", "Their time in all.", labels=labels)
         totals: dict[tuple[str, str, str], float] = {}
         rows = recent.annotate(job=F("run__job")).values_list("job", "step", "outcome", "started_at", "finished_at")
         counts: dict[tuple[str, str, str], int] = {}
         for job, step, outcome, started, finished in rows.iterator():
             key = (job, step, outcome)
             counts[key] = counts.get(key, 0) + 1
-            totals[key] = totals.get(key, 0.0) + (finished - started).total_seconds()
+            totals[key] = totals.get(key, 0.0) + ((finished or started) - started).total_seconds()
         for key, count in sorted(counts.items()):
             outcomes.add_metric(list(key), count)
             seconds.add_metric(list(key), totals[key])
@@ -76,7 +70,9 @@ class LedgerCollector(Collector):
         kill = GaugeMetricFamily("risk_kill_switch", "1 while no order is let through.")
         kill.add_metric([], float(guard is None or guard.kill_switch or guard.halted))
         refusals = GaugeMetricFamily("risk_refusals", "Orders refused, by limit.", labels=["limit"])
-        for row in RiskDecision.objects.filter(approved=False).values("limit").annotate(n=Count("id")).order_by("limit"):
+        for row in (
+            RiskDecision.objects.filter(approved=False).values("limit").annotate(n=Count("id")).order_by("limit")
+        ):
             refusals.add_metric([row["limit"]], row["n"])
         exposure = GaugeMetricFamily("execution_gross_exposure", "As the last snapshots show it.")
         exposure.add_metric([], float(gross_exposure()))

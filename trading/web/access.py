@@ -9,7 +9,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
-from trading.tenants.models import Client, Role, User
+from trading.jobs.access import is_operator
+from trading.tenants.models import Client, User
 
 P = ParamSpec("P")
 CONTENT_SECURITY_POLICY = (
@@ -36,11 +37,6 @@ def page(
         return response
 
     return login_required(never_cache(guarded))  # type: ignore[return-value]  # the stubs lose the arguments
-
-
-def is_operator(user: User) -> bool:
-    """Whether the user stands outside all clients."""
-    return user.role == Role.OPERATOR
 
 
 def chosen_client(request: PageRequest) -> Client | None:

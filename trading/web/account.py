@@ -2,15 +2,35 @@
 
 from typing import Any
 
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from trading.core.errors import ApiError
+from trading.tenants.login import log_in
 from trading.web.access import CONTENT_SECURITY_POLICY
+
+
+class LoginForm(AuthenticationForm):
+    """A name and a password, under the same lock-out as the API's login."""
+
+    def clean(self) -> dict[str, Any]:
+        """Log in, or say why not."""
+        name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if self.request is None or not name or not password:
+            return self.cleaned_data
+        try:
+            self.user_cache = log_in(self.request, name, password)
+        except ApiError as error:
+            raise ValidationError(str(error), code=error.type) from None
+        return self.cleaned_data
 
 
 class Login(LoginView):
     """The one login page, for the pages and for the admin."""
 
+    authentication_form = LoginForm
     template_name = "web/login.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

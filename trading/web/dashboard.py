@@ -11,12 +11,12 @@ from django_celery_beat.models import PeriodicTask
 
 from trading.execution import selectors
 from trading.jobs import schedule
+from trading.jobs.access import is_operator, visible
 from trading.jobs.registry import registry
 from trading.risk.models import Guard
 from trading.tenants.models import Client
 from trading.web import chart
-from trading.web.access import PageRequest, chosen_client, is_operator, page
-from trading.web.runs import visible
+from trading.web.access import PageRequest, chosen_client, page
 
 ROWS = 8
 

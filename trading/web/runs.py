@@ -6,40 +6,21 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from trading.jobs import services
+from trading.jobs.access import is_operator, may_change, visible
 from trading.jobs.chain import links
 from trading.jobs.models import JobRun
 from trading.jobs.registry import UnknownJob, registry
 from trading.jobs.states import LIVE, RETRYABLE, State
-from trading.tenants.models import Role, User
-from trading.web.access import PageRequest, is_operator, page
+from trading.tenants.models import User
+from trading.web.access import PageRequest, page
 
 PER_PAGE = 30
-MAY_START = (Role.OWNER, Role.TRADER)
-
-
-def visible(user: User) -> QuerySet[JobRun]:
-    """The runs that the user may see: an operator all, others their client's."""
-    runs = JobRun.objects.all()
-    if is_operator(user):
-        return runs
-    return runs.none() if user.client_id is None else runs.filter(client_id=user.client_id)
-
-
-def may_change(user: User, run: JobRun) -> bool:
-    """Whether the user may retry or cancel the run: an operator any, others those of jobs that clients may start."""
-    if is_operator(user):
-        return True
-    try:
-        return user.role in MAY_START and registry.get(run.job).client_startable
-    except UnknownJob:
-        return False
 
 
 @page
