@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from trading.core.errors import ApiError
 from trading.operations import health
+from trading.operations.metrics import LEDGER
 from trading.tenants.authentication import is_loopback, same
 
 NAME = "quantum-trader"
@@ -87,4 +88,4 @@ def metrics(request: HttpRequest) -> HttpResponse:
             "Metrics are for this machine, or with `Authorization: Bearer` and QT_ADMIN_TOKEN.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest(REGISTRY) + generate_latest(LEDGER), content_type=CONTENT_TYPE_LATEST)

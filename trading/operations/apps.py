@@ -6,9 +6,3 @@ class OperationsConfig(AppConfig):
 
     name = "trading.operations"
     verbose_name = "Operations"
-
-    def ready(self) -> None:
-        """Have metrics read the ledger."""
-        from trading.operations import metrics
-
-        metrics.register()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from django.db.models import Count, F
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import REGISTRY, Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from trading.execution.selectors import gross_exposure
 from trading.jobs import processes, selectors
@@ -79,6 +79,6 @@ class LedgerCollector(Collector):
         yield from (kill, refusals, exposure)
 
 
-def register() -> None:
-    """Have the process's registry read the ledger too."""
-    REGISTRY.register(LedgerCollector())
+LEDGER = CollectorRegistry()
+"""Apart from the process's own registry, which Flower and others in the process read too."""
+LEDGER.register(LedgerCollector())
