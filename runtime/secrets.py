@@ -63,17 +63,21 @@ def require(environment: Mapping[str, str]) -> None:
         )
 
 
-def complete(path: Path) -> list[str]:
+def complete(path: Path, *, at_first: Mapping[str, str] | None = None) -> list[str]:
     """Append a random value to ``path`` for every secret that neither it nor the environment has; their names.
 
-    The file is readable by its owner alone. Values that are there, good or bad, are left as they are.
+    The file is readable by its owner alone. Values that are there, good or bad, are left as they are. ``at_first`` is
+    written too when there is no file yet.
     """
-    text = path.read_text() if path.exists() else ""
+    is_new = not path.exists()
+    text = "" if is_new else path.read_text()
     present = set(re.findall(r"^\s*(?:export\s+)?([A-Z_]+)\s*=", text, re.MULTILINE))
     missing = [name for name in (*CRITICAL, FLOWER) if name not in present and not os.environ.get(name)]
     if not missing:
         return []
     lines = [f"{name}={_random(name)}" for name in missing]
+    if is_new and at_first:
+        lines += [f"{name}={value}" for name, value in at_first.items() if name not in os.environ]
     separator = "" if not text or text.endswith("\n") else "\n"
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -33,7 +33,7 @@ DEMO = {
     "QT_MARKET_PROVIDER": "csv",
     "QT_CSV_BARS_PER_REFRESH": "1",
 }
-"""The market that `make run` lives through again, unless the environment or ``.env`` names another."""
+"""The market that the first start writes into ``.env``: the bundled one, lived through again a day for each refresh."""
 console = Console(highlight=False)
 
 
@@ -80,15 +80,13 @@ class Start:
 
     def _read_environment(self) -> None:
         os.chdir(PROJECT_DIR)
-        written = secrets.complete(PROJECT_DIR / ".env")
+        written = secrets.complete(PROJECT_DIR / ".env", at_first=DEMO)
         if written:
             console.print(f"Secrets written to .env: {', '.join(written)}", soft_wrap=True)
         environ.Env.read_env(PROJECT_DIR / ".env")
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
         os.environ.setdefault("PYTHONUNBUFFERED", "1")
-        for name, value in DEMO.items():
-            os.environ.setdefault(name, value)
         self._port = self._number("PORT", 8000)
         self._flower_port = self._number("FLOWER_PORT", 5555)
         self._environment = dict(os.environ)
@@ -194,18 +192,17 @@ class Start:
                 f"            log in as [bold]{flower_user}[/] with [bold]{flower_password}[/]",
                 f"[bold]Logs[/]       {folder.root / 'logs'}",
                 "",
-                "The runs that have just ended, with a token that is good for an hour:",
-                f"curl -s -H 'Authorization: Bearer {demo['token']}' {site}/jobs/runs?limit=5",
-                "",
-                "Look at the execution cycle in the dashboard's runs, then start one yourself:",
-                ".venv/bin/python manage.py run_job market-refresh",
-                f".venv/bin/python manage.py run_job execution-cycle --client '{demo['client_name']}'",
-                "",
+                "Look first at the execution cycle, step by step: dashboard, Runs, execution-cycle.",
                 "Ctrl-C stops everything; the next `make run` goes on where this one was.",
             )
         )
         seconds = time.monotonic() - self._began
-        console.print(Panel(text, title=f"Quantum Trader runs ({seconds:.0f} s)", expand=False), soft_wrap=True)
+        console.print(Panel(text, title=f"Quantum Trader runs ({seconds:.0f} s)", width=max(console.width, 100)))
+        self._say("The newest runs, with a token that is good for an hour:\n")
+        self._say(f"curl -s -H 'Authorization: Bearer {demo['token']}' '{site}/jobs/runs?limit=5'")
+        self._say("\nA day later in the market, and another cycle, from a second terminal:\n")
+        self._say(".venv/bin/python manage.py run_job market-refresh")
+        self._say(f".venv/bin/python manage.py run_job execution-cycle --client '{demo['client_name']}'\n")
 
 
 if __name__ == "__main__":
