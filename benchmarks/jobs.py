@@ -157,6 +157,88 @@ def latency(rate: float, seconds: float) -> dict[str, Any]:
     }
 
 
+def pagination(runs: int) -> dict[str, Any]:
+    """Milliseconds of `GET /jobs/runs` for the first and the thousandth page of a ledger that holds ``runs``."""
+    from django.conf import settings
+    from django.db import connection
+    from django.test import Client
+
+    settings.ALLOWED_HOSTS.append("testserver")
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(
+            """
+            INSERT INTO job_runs (id, job, queue, args, state, steps, step_index, returned, attempt, max_attempts,
+                                  timeout, fence, children_pending, progress_done, progress_total, progress_note,
+                                  worker, error_type, error_message, trigger, triggered_by, request_id,
+                                  created_at, scheduled_at, started_at, finished_at)
+            SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid,
+                   'bench-' || n % 7, 'default', '{}', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'succeeded' END,
+                   '{one,two}', 1, '{"one": {"n": 1}}', 1, 5, '5 min', 2, 0, 0, 0, '', '', '', '', 'service', '', '',
+                   now(), now(), now(), now()
+              FROM generate_series(1, %s) n
+            """,
+            [runs],
+        )
+        cursor.execute("VACUUM ANALYZE job_runs")
+    client = Client(headers={"X-Cron-Secret": settings.CRON_SECRET})
+
+    def timed(url: str) -> tuple[float, Any]:
+        began = time.perf_counter()
+        answer = client.get(url)
+        took = (time.perf_counter() - began) * 1000
+        if answer.status_code != 200:
+            raise SystemExit(f"GET {url} answered {answer.status_code}: {answer.content[:300]!r}")
+        return took, answer.json()
+
+    first = "/jobs/runs?limit=50"
+    url = first
+    for _ in range(999):
+        url = timed(url)[1]["next"]
+    pairs = [(timed(first)[0], timed(url)[0]) for _ in range(200)]  # in turns, so that both meet the same machine
+    one, thousandth = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return {
+        "runs": runs,
+        "first_page_ms": round(one, 2),
+        "thousandth_page_ms": round(thousandth, 2),
+        "ratio": round(thousandth / one, 3),
+    }
+
+
+def enqueue_cost(requests: int) -> dict[str, Any]:
+    """Milliseconds that a request pays for enqueuing: a signed task against the same refused as a replay's twin."""
+    from django.conf import settings
+    from django.test import Client
+
+    from trading.jobs.signatures import sign
+
+    client = Client()
+
+    def post(path: str, number: int) -> float:
+        body = json.dumps({"args": {}}).encode() + b" " * number  # each has a signature of its own
+        now = int(time.time())
+        signature = sign(settings.TASK_SIGNING_SECRET[0], timestamp=now, method="POST", path=path, body=body)
+        began = time.perf_counter()
+        client.post(
+            path,
+            data=body,
+            content_type="application/json",
+            headers={"X-Task-Timestamp": str(now), "X-Task-Signature": signature},
+        )
+        return (time.perf_counter() - began) * 1000
+
+    pairs = [
+        (post("/internal/tasks/no-such-job", number), post("/internal/tasks/bench-default", number))
+        for number in range(requests)
+    ]
+    without, enqueuing = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return {
+        "request_that_does_not_ms": round(without, 2),
+        "request_that_enqueues_ms": round(enqueuing, 2),
+        "difference_ms": round(enqueuing - without, 2),
+    }
+
+
 def main() -> None:
     """Measure, print, and keep the figures as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,12 +246,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=50.0, help="runs per second of the latency measurement")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--runs", type=int, default=1_000_000, help="rows of the ledger for the pages")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     with platform() as broker:
         figures = {
             "throughput": throughput(broker, options.count, options.rounds),
             "latency": latency(options.rate, options.seconds),
+            "enqueue": enqueue_cost(300),
+            "pagination": pagination(options.runs),
         }
     text = json.dumps(figures, indent=2)
     print(text)
