@@ -50,6 +50,7 @@ def platform() -> Iterator[redis.Redis]:
             QT_JOB_MODULES="benchmarks.sample",
             QT_WORKER_CONCURRENCY=str(CONCURRENCY),
             QT_BULK_CONCURRENCY=str(CONCURRENCY),
+            LOG_LEVEL="WARNING",
             **{name: secrets.token_urlsafe(48) for name in SECRETS},
         )
         data = DataFolder.from_environment()
@@ -163,7 +164,6 @@ def pagination(runs: int) -> dict[str, Any]:
     from django.db import connection
     from django.test import Client
 
-    settings.ALLOWED_HOSTS.append("testserver")
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
         cursor.execute(
@@ -173,7 +173,7 @@ def pagination(runs: int) -> dict[str, Any]:
                                   worker, error_type, error_message, trigger, triggered_by, request_id,
                                   created_at, scheduled_at, started_at, finished_at)
             SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid,
-                   'bench-' || n % 7, 'default', '{}', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'succeeded' END,
+                   'bench-' || n %% 7, 'default', '{}', CASE WHEN n %% 50 = 0 THEN 'failed' ELSE 'succeeded' END,
                    '{one,two}', 1, '{"one": {"n": 1}}', 1, 5, '5 min', 2, 0, 0, 0, '', '', '', '', 'service', '', '',
                    now(), now(), now(), now()
               FROM generate_series(1, %s) n
@@ -181,7 +181,7 @@ def pagination(runs: int) -> dict[str, Any]:
             [runs],
         )
         cursor.execute("VACUUM ANALYZE job_runs")
-    client = Client(headers={"X-Cron-Secret": settings.CRON_SECRET})
+    client = Client(SERVER_NAME="localhost", headers={"X-Cron-Secret": settings.CRON_SECRET})
 
     def timed(url: str) -> tuple[float, Any]:
         began = time.perf_counter()
@@ -212,7 +212,7 @@ def enqueue_cost(requests: int) -> dict[str, Any]:
 
     from trading.jobs.signatures import sign
 
-    client = Client()
+    client = Client(SERVER_NAME="localhost")
 
     def post(path: str, number: int) -> float:
         body = json.dumps({"args": {}}).encode() + b" " * number  # each has a signature of its own

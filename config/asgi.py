@@ -1,9 +1,12 @@
 """The ASGI application that uvicorn serves."""
 
 import os
+from typing import cast
 
 from django.core.asgi import get_asgi_application
 
+from trading.core.asgi import Application, BodyLimit
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
 os.environ["QT_DB_POOL"] = "1"
-application = get_asgi_application()
+application = BodyLimit(cast("Application", get_asgi_application()))

@@ -133,7 +133,7 @@ if _POOLED:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenants.User"
 AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
+    "trading.tenants.permissions.PasswordBackend",
     "trading.tenants.permissions.OperatorBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [

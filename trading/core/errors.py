@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
@@ -75,6 +76,10 @@ def translate(error: Exception) -> ApiError | None:
             return _from_framework(error)
         case PermissionDenied():
             return ApiError(403, "forbidden", "You may not do this.")
+        case OperationalError() | InterfaceError():
+            log.error("http.database_away", error=str(error).strip())
+            message = "The database cannot be reached. Nothing was changed; try again in a few seconds."
+            return ApiError(503, "unavailable", message, headers={"Retry-After": "5"})
         case SuspiciousOperation():
             return ApiError(400, "bad_request", "The request cannot be understood.")
     return None

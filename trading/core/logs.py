@@ -8,18 +8,29 @@ from typing import Any
 import structlog
 
 _SECRET_NAMES = re.compile(r"password|passwd|secret|token|authorization|api[-_]?key|credential|signature|cookie", re.I)
-_IN_TEXT = re.compile(r"(?i)\b(bearer\s+|token=|password=|secret=|apikey=|api_key=)[^\s&\"',}]+")
+_IN_TEXT = re.compile(
+    r"""(?i)(\bbearer\s+|\b(?:[\w-]*(?:token|password|secret|api_?key))["']?\s*[=:]\s*["']?)[^\s&"',}]+"""
+)
 BLOT = "[hidden]"
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blot out values whose name or form says that they are secret."""
     for name, value in event.items():
-        if _SECRET_NAMES.search(name):
-            event[name] = BLOT
-        elif isinstance(value, str):
-            event[name] = _IN_TEXT.sub(lambda found: found.group(1) + BLOT, value)
+        event[name] = _blotted(name, value)
     return event
+
+
+def _blotted(name: str, value: Any) -> Any:
+    if _SECRET_NAMES.search(name):
+        return BLOT
+    if isinstance(value, str):
+        return _IN_TEXT.sub(lambda found: found.group(1) + BLOT, value)
+    if isinstance(value, Mapping):
+        return {key: _blotted(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blotted("", item) for item in value]
+    return value
 
 
 def from_settings(settings: Mapping[str, Any]) -> None:

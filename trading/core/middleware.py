@@ -8,6 +8,7 @@ from uuid import uuid4
 import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import empty
 
 from trading.core import errors
 from trading.core.metrics import observe_request
@@ -69,8 +70,18 @@ class RequestIdMiddleware:
             path=request.path[:200],
             status=response.status_code,
             ms=round(seconds * 1000, 1),
+            **_caller(request),
         )
         return response
+
+
+def _caller(request: HttpRequest) -> dict[str, str]:
+    """Who asked, when that has been found out; a session that nobody looked at is not read for the log."""
+    user = request.__dict__.get("user")
+    if user is None or getattr(user, "_wrapped", None) is empty or not getattr(user, "pk", None):
+        return {}
+    client_id = getattr(user, "client_id", None)
+    return {"user": str(user.pk), **({"client_id": str(client_id)} if client_id else {})}
 
 
 class JsonErrorsMiddleware:

@@ -1,5 +1,6 @@
 """Lists in pages: newest first, by key, so that the thousandth page costs what the first does."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -9,6 +10,7 @@ from rest_framework.request import Request
 
 from trading.core.errors import invalid
 
+_CURSOR = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
@@ -42,7 +44,6 @@ def _limit(text: str) -> int:
 
 
 def _cursor(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise invalid(["query", "cursor"], "not a cursor that was given here; start without one") from None
+    if not _CURSOR.fullmatch(text):
+        raise invalid(["query", "cursor"], "not a cursor that was given here; start without one")
+    return UUID(text)

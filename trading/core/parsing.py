@@ -73,7 +73,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise invalid(["body", twice], "given more than once")
+        raise invalid(["body", twice.encode("ascii", "backslashreplace").decode()], "given more than once")
     return found
 
 

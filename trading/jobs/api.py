@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
+from django.db import transaction
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny, BasePermission
@@ -201,7 +202,6 @@ class InternalTaskView(APIView):
         arguments, client_id = _task(body)
 
         def act() -> Response:
-            signatures.use_once(signature)
             try:
                 enqueued = services.enqueue(
                     job,
@@ -217,7 +217,9 @@ class InternalTaskView(APIView):
                 raise Invalid(error.errors) from None
             return Response({"run_id": str(enqueued.run.id), "created": enqueued.created}, status=202)
 
-        return once(request, "internal", act)
+        with transaction.atomic():
+            signatures.use_once(signature)  # also by a request whose key is answered from memory
+            return once(request, "internal", act)
 
 
 def _task(body: dict[str, Any]) -> tuple[dict[str, Any], UUID | None]:

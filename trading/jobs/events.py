@@ -24,7 +24,47 @@ KEEP_ALIVE_SECONDS = 15.0
 LONGEST_SECONDS = 3600.0
 MOST_STREAMS = 100
 
+SHOWN = (
+    "state",
+    "steps",
+    "step_index",
+    "attempt",
+    "progress_done",
+    "progress_total",
+    "progress_note",
+    "error_message",
+)
+
 _open_streams = 0
+
+
+class _Place:
+    """One of the streams that may be open; left once, whether its stream ends or never begins."""
+
+    def __init__(self) -> None:
+        global _open_streams
+        _open_streams += 1
+        self._taken = True
+
+    def leave(self) -> None:
+        """Let another in."""
+        global _open_streams
+        if self._taken:
+            self._taken = False
+            _open_streams -= 1
+
+
+class EventStream(StreamingHttpResponse):
+    """Leaves its place also when the client is gone before the first event."""
+
+    def __init__(self, place: _Place, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._place = place
+
+    def close(self) -> None:
+        """Called by the server when it is done with the response."""
+        self._place.leave()
+        super().close()
 
 
 async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | StreamingHttpResponse:
@@ -43,8 +83,10 @@ async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | Strea
     except (errors.ApiError, APIException) as error:
         answer = errors.translate(error)
         return errors.as_json(answer) if answer is not None else errors.server_error()
-    return StreamingHttpResponse(
-        _stream(run_id),
+    place = _Place()  # taken here, not when the first byte is asked for: many may be opened at once
+    return EventStream(
+        place,
+        _stream(run_id, place),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -64,7 +106,7 @@ def _check(request: HttpRequest, run_id: UUID) -> None:
 
 def _look(run_id: UUID) -> dict[str, Any] | None:
     try:
-        run = JobRun.objects.filter(id=run_id).first()
+        run = JobRun.objects.filter(id=run_id).only(*SHOWN).first()
         if run is None:
             return None
         return {
@@ -78,9 +120,7 @@ def _look(run_id: UUID) -> dict[str, Any] | None:
         connection.close()  # a stream holds no connection while it waits
 
 
-async def _stream(run_id: UUID) -> AsyncIterator[bytes]:
-    global _open_streams
-    _open_streams += 1
+async def _stream(run_id: UUID, place: _Place) -> AsyncIterator[bytes]:
     try:
         began = spoke = time.monotonic()
         shown: dict[str, Any] | None = None
@@ -101,7 +141,7 @@ async def _stream(run_id: UUID) -> AsyncIterator[bytes]:
                 spoke = time.monotonic()
             await asyncio.sleep(POLL_SECONDS)
     finally:
-        _open_streams -= 1
+        place.leave()
 
 
 def _event(number: int, name: str, data: dict[str, Any]) -> bytes:

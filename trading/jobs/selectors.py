@@ -160,4 +160,4 @@ def queue_states() -> list[QueueState]:
 
 def newest_id_before(moment: datetime) -> UUID:
     """The smallest id that a run created at ``moment`` or later can have: ids begin with their time of creation."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)

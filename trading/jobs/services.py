@@ -85,7 +85,7 @@ def enqueue(
     )
     if scheduled_at is not None:
         run.scheduled_at = scheduled_at
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         created = _insert(run)
         if created and scheduled_at is None:
             transaction.on_commit(partial(dispatch, run), robust=True)

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from trading.core.errors import ApiError
-from trading.jobs.models import TaskSignature
+from trading.jobs.ledger import execute
 
 TOLERANCE_SECONDS = 300
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
@@ -59,6 +59,9 @@ def use_once(signature: str) -> None:
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a signature is spent in the transaction of what it starts")
-    _, created = TaskSignature.objects.get_or_create(digest=signature)
-    if not created:
+    spent = execute(
+        "INSERT INTO task_signatures (digest) VALUES (%(digest)s) ON CONFLICT DO NOTHING RETURNING 1",
+        {"digest": signature},
+    )
+    if not spent:
         raise ApiError(409, "replayed", "This signed request was taken before; sign a new one.")

@@ -1,6 +1,7 @@
 """``/health``, ``/scheduler/status``, ``/metrics`` and ``/__whoami``."""
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
@@ -30,7 +31,11 @@ class HealthView(OpenView):
     @extend_schema(responses={200: OpenApiResponse(description="Alive, with a snapshot of the scheduler.")}, auth=[])
     def get(self, request: Request) -> Response:
         """Alive."""
-        return Response({"status": "ok", "version": settings.VERSION, "scheduler": health.scheduler()})
+        try:
+            scheduler: dict[str, object] = health.scheduler()
+        except DatabaseError:
+            scheduler = {"status": "unknown", "running": None, "next_run_time": None}
+        return Response({"status": "ok", "version": settings.VERSION, "scheduler": scheduler})
 
 
 class ReadyView(OpenView):

@@ -15,7 +15,7 @@ from trading.tenants.models import Role, User
 from trading.tenants.tokens import InvalidToken, user_of
 
 MAX_TOKEN_LENGTH = 4096
-FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "Via")
+FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,16 @@ class DevelopmentAuthentication(BaseAuthentication):
             return None
         if not is_loopback(request._request):
             raise AuthenticationFailed("X-Test-Mode-User works from this machine alone, without a proxy.")
-        user = User.objects.filter(username=name, is_active=True).first()
-        if user is None:
+        user = User.objects.select_related("client").filter(username=name).first()
+        if user is None or not user.may_log_in:
             raise AuthenticationFailed("X-Test-Mode-User names no user.")
         return user, "development"
 
 
 def is_loopback(request: HttpRequest) -> bool:
     """Whether the peer is this machine itself, and no proxy speaks for another."""
-    if any(request.headers.get(name) for name in FORWARDED):
+    names = {name.lower() for name in request.headers}
+    if any(name in FORWARDED or name.startswith("x-forwarded") for name in names):
         return False
     try:
         return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback

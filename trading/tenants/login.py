@@ -21,7 +21,7 @@ def log_in(request: HttpRequest, username: str, password: str) -> User:
     The count is raised before the password is looked at, in the database, so that guesses at the same time count too.
     """
     address = request.META.get("REMOTE_ADDR", "")
-    keys = ((f"name:{username.lower()[:150]}", PER_NAME), (f"address:{address}", PER_ADDRESS))
+    keys = ((f"address:{address}", PER_ADDRESS), (f"name:{username.lower()[:150]}", PER_NAME))
     for key, allowed in keys:
         if _count(key) > allowed:
             raise ApiError(
@@ -31,10 +31,10 @@ def log_in(request: HttpRequest, username: str, password: str) -> User:
                 headers={"Retry-After": str(int(WINDOW.total_seconds()))},
             )
     user = authenticate(request, username=username, password=password)
-    if not isinstance(user, User) or (user.client is not None and not user.client.is_active):
+    if not isinstance(user, User) or not user.may_log_in:
         message = "The name or the password is wrong."
         raise ApiError(401, "invalid_credentials", message, headers={"WWW-Authenticate": "Bearer"})
-    (name, _), (address_key, _) = keys
+    (address_key, _), (name, _) = keys
     LoginFailures.objects.filter(key=name).delete()
     LoginFailures.objects.filter(key=address_key, count__gt=0).update(count=F("count") - 1)
     return user

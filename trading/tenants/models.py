@@ -44,6 +44,11 @@ class User(AbstractUser):
         help_text="The `sub` of tokens from the external issuer.",
     )
 
+    @property
+    def may_log_in(self) -> bool:
+        """Whether the user is active, and the client too."""
+        return self.is_active and (self.client is None or self.client.is_active)
+
     class Meta:
         constraints = [
             models.CheckConstraint(

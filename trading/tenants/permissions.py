@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model
@@ -10,6 +10,18 @@ from django.db.models import Model
 from trading.tenants.models import Role, User
 
 SUPERUSERS_ONLY = ("tenants", "auth")
+
+
+class PasswordBackend(ModelBackend):
+    """Django's own, for those who may log in: a session ends when its user or the user's client is deactivated."""
+
+    def user_can_authenticate(self, user: User | AnonymousUser | None) -> bool:
+        """Asked at login and for each request of a session."""
+        return isinstance(user, User) and user.may_log_in
+
+    def has_perm(self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None) -> bool:
+        """Permissions come from the role alone."""
+        return False
 
 
 class OperatorBackend(BaseBackend):

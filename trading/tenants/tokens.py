@@ -1,6 +1,6 @@
 """Access tokens: JWT, HS256, made here or by the external issuer."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jwt
@@ -10,6 +10,8 @@ from trading.tenants.models import User
 
 ALGORITHM: Final = "HS256"
 LEEWAY_SECONDS: Final = 10
+LONGEST: Final = timedelta(hours=24)
+"""A token that claims to be good for longer than this from now is not ours, nor any careful issuer's."""
 OURS: Final = "quantum-trader"
 
 
@@ -49,8 +51,10 @@ def user_of(token: str) -> User:
             )
         except jwt.InvalidSignatureError:
             continue
-        except jwt.InvalidTokenError as error:
-            raise InvalidToken(str(error)) from None
+        except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidToken(str(error) or "it cannot be read") from None
+        if claims["exp"] > (datetime.now(UTC) + LONGEST).timestamp() + LEEWAY_SECONDS:
+            raise InvalidToken("it claims to be good for too long")
         return _user(field, claims["sub"])
     raise InvalidToken("the signature is not ours")
 
@@ -58,7 +62,9 @@ def user_of(token: str) -> User:
 def _user(field: str, subject: str) -> User:
     if field == "pk" and not (subject.isascii() and subject.isdecimal() and len(subject) < 19):
         raise InvalidToken("the subject is not one of our users")
+    if "\x00" in subject or len(subject) > 255:
+        raise InvalidToken("the subject is not one of our users")
     user = User.objects.select_related("client").filter(**{field: subject}, is_active=True).first()
-    if user is None or (user.client is not None and not user.client.is_active):
+    if user is None or not user.may_log_in:
         raise InvalidToken("the user does not exist or may not log in")
     return user
