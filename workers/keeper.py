@@ -11,10 +11,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 import structlog
 from celery import bootsteps, signals
@@ -32,6 +34,8 @@ TICK_SECONDS = 1.0
 RESCUE_SECONDS = 2.0
 REPORT_SECONDS = 5.0
 STALLED_SECONDS = 15.0
+LOOKED_AWAY_SECONDS = 5.0
+RELEASE_SECONDS = 3.0
 LOST_MESSAGE_AGE = timedelta(seconds=10)
 """A message is looked for again when it was sent this long ago and the broker holds fewer than were sent."""
 
@@ -46,6 +50,7 @@ class Keeper(bootsteps.StartStopStep):
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=3)
         self._draining_since: float | None = None
         self._last_taken = (0, time.monotonic())
+        self._looked_at = 0.0
         self._due: dict[str, float] = {}
         self._worker_queues: list[str] = []
 
@@ -60,15 +65,18 @@ class Keeper(bootsteps.StartStopStep):
         self._draining_since = time.monotonic()
 
     def _leave(self, **_: Any) -> None:
+        """Give back what the ended processes still held, and say that this worker is gone."""
         try:
+            services.release(worker=INSTANCE)
             processes.leave(INSTANCE)
         except (OperationalError, InterfaceError):
-            return  # the database is away; the row goes stale and is swept
+            return  # the database is away: the leases run out, the row goes stale and is swept
 
     def _run(self) -> None:
         while True:
             began = time.monotonic()
             self._guarded(self._tick)
+            self._guarded(self._drain_if_late)
             self._touch_heartbeat()
             time.sleep(max(TICK_SECONDS - (time.monotonic() - began), 0.1))
 
@@ -87,7 +95,6 @@ class Keeper(bootsteps.StartStopStep):
 
     def _tick(self) -> None:
         self._tend()
-        self._drain_if_late()
         if self._is_time("rescue", RESCUE_SECONDS):
             rescued = services.rescue()
             if rescued:
@@ -107,7 +114,7 @@ class Keeper(bootsteps.StartStopStep):
 
     def _pids(self) -> list[int]:
         pool = self._worker.pool._pool  # billiard's; gone once the worker has stopped
-        return [] if pool is None else [process.pid for process in pool._pool]
+        return [] if pool is None else [process.pid for process in pool._pool if _is_living(process.pid)]
 
     def _tend(self) -> None:
         for held in upkeep.tend(worker=INSTANCE, pids=self._pids()):
@@ -136,6 +143,9 @@ class Keeper(bootsteps.StartStopStep):
         """End a worker that lets messages lie although it has room: it has stopped consuming, and cannot know."""
         taken = sum(state.total_count.values())
         now = time.monotonic()
+        if now - self._looked_at > LOOKED_AWAY_SECONDS:  # the database or the broker was away: it could not take any
+            self._last_taken = (taken, now)
+        self._looked_at = now
         has_room = len(state.active_requests) < self._worker.concurrency
         if waiting == 0 or not has_room or taken != self._last_taken[0] or self._draining_since is not None:
             self._last_taken = (taken, now)
@@ -150,10 +160,23 @@ class Keeper(bootsteps.StartStopStep):
         """Give the runs back, without a cost in attempts, and end; the children die with their parent."""
         log.error("keeper.ends_worker", reason=reason)
         for pid in self._pids():
-            os.kill(pid, signal.SIGKILL)
-        services.release(worker=INSTANCE)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # Not at once: the server takes a moment to notice that a process died in a transaction, and holds its rows.
+        until = time.monotonic() + RELEASE_SECONDS
+        while time.monotonic() < until and self._holds_runs():
+            time.sleep(0.2)
         self._leave()
         os._exit(status)
+
+    def _holds_runs(self) -> bool:
+        """Give back what can be; whether something is left that cannot yet."""
+        try:
+            services.release(worker=INSTANCE)
+            return upkeep.holds_runs(worker=INSTANCE)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            return True
 
     def _report(self) -> None:
         processes.report(
@@ -168,3 +191,11 @@ class Keeper(bootsteps.StartStopStep):
     def _touch_heartbeat(self) -> None:
         if settings.QT_HEARTBEAT_FILE:
             Path(settings.QT_HEARTBEAT_FILE).touch()
+
+
+def _is_living(pid: int) -> bool:
+    """Whether a child runs still: the pool itself looks for the dead only every five seconds."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

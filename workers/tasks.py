@@ -5,6 +5,7 @@ import socket
 from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import Task, signals
 from django.db import connections
 
@@ -12,6 +13,8 @@ from trading.core.version import code_version
 from trading.jobs import interrupts, runner
 from trading.jobs.registry import registry
 from workers.celery import app
+
+log = structlog.get_logger("quantum.worker")
 
 INSTANCE = f"{socket.gethostname()}/{os.urandom(4).hex()}"
 """This worker, apart from every other and from the one that had its place before; its processes inherit it."""
@@ -23,8 +26,16 @@ class RunStep(Task):  # type: ignore[type-arg]  # generic in the stubs only
     ignore_result = True
 
     def run(self, run_id: str) -> None:
-        """Execute the run called ``run_id``; whatever becomes of it is written in the ledger."""
-        runner.execute(UUID(run_id), worker=INSTANCE, code_version=code_version())
+        """Execute the run called ``run_id``; whatever becomes of it is written in the ledger.
+
+        Where that cannot be done, this process may hold a run that nobody works at: it ends, so that the keeper gives
+        the run up instead of lengthening its lease.
+        """
+        try:
+            runner.execute(UUID(run_id), worker=INSTANCE, code_version=code_version())
+        except Exception:
+            log.exception("worker.process_ends", run_id=run_id)
+            os._exit(1)
 
 
 def register() -> None:

@@ -125,7 +125,8 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         "application_name": "quantum-trader",
         # Below the lease of a run: a stopped process must not hold a row past its rescue.
         "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC"
-        " -c idle_in_transaction_session_timeout=15s",
+        # A killed process's statement ends with it, and lets go of its rows.
+        " -c idle_in_transaction_session_timeout=15s -c client_connection_check_interval=1s",
     }
 )
 if _POOLED:

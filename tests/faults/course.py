@@ -134,7 +134,7 @@ class Course:
 
     def _enqueuing(self, slug: str) -> Callable[[], None]:
         rng = random.Random(self.rng.random())
-        values = {"ms": rng.choice([0, 5, 20, 100, 400, 2500]), "n": rng.randrange(1, 4)}
+        values = {"ms": rng.choice([0, 0, 5, 20, 20, 100, 400, 1500]), "n": rng.randrange(1, 4)}
         cancel = False
         client_id = None
         if slug == "drill-client":
@@ -214,12 +214,21 @@ class Course:
         self.log.faults["child killed"] += 1
 
     def _stop(self, name: str) -> None:
+        """Stop a worker in the middle of a step that has yet to write."""
         member = self.stack.members[name]
+        for _ in range(6):
+            run_id = patiently(lambda: services.enqueue("drill-patient", {"ms": 4000}).run.id)
+            self.log.enqueued[run_id] = "drill-patient"
         self.stack.wait(
             lambda: (
                 member.is_running
                 and (held := self.stack.instance(member))
-                and rows("SELECT 1 FROM job_runs WHERE state = 'running' AND worker = %s", held)
+                and rows(
+                    "SELECT 1 FROM job_runs r JOIN job_attempts a ON a.run_id = r.id AND a.number = r.fence"
+                    " WHERE r.job = 'drill-patient' AND r.state = 'running' AND r.worker = %s"
+                    " AND a.started_at > now() - interval '1 second'",
+                    held,
+                )
             ),
             20,
             f"{name} to hold a run",

@@ -132,6 +132,14 @@ def patient(ctx: StepContext, args: Pace) -> dict[str, Any]:
     return _work(ctx, Pace(n=args.n), "patient")
 
 
+def think(ctx: StepContext, args: Pace) -> dict[str, Any]:
+    """Writes first, then takes its time without the database."""
+    with ctx.transaction():
+        _write(ctx, "think")
+    time.sleep(args.ms / 1000)
+    return {"n": args.n}
+
+
 def stubborn(ctx: StepContext, args: Pace) -> dict[str, Any]:
     """Ignores whatever asks it to stop."""
     until = time.monotonic() + args.ms / 1000
@@ -177,6 +185,7 @@ FLAKY = Job("drill-flaky", "Fails at first", (Step(flaky),), Pace, max_attempts=
 NAP = Job("drill-nap", "Snoozes once", (Step(nap),), Pace, max_attempts=MANY)
 POISON = Job("drill-poison", "Kills its process", (Step(poison),), Pace, max_attempts=2)
 PATIENT = Job("drill-patient", "Can be stopped", (Step(patient),), Pace, max_attempts=MANY)
+THINK = Job("drill-think", "Writes, then waits", (Step(think),), Pace, max_attempts=MANY)
 STUBBORN = Job("drill-stubborn", "Cannot be stopped", (Step(stubborn),), Pace, max_attempts=MANY)
 HOLD = Job("drill-hold", "A long statement", (Step(hold),), Pace, max_attempts=MANY)
 LATE = Job(

@@ -238,6 +238,9 @@ def test_the_keeper_lengthens_leases_of_the_living_and_ends_those_of_the_dead() 
 
     held = upkeep.tend(worker="test/w", pids=[11])
     assert [(row.run_id, row.stop, row.kill) for row in held] == [(living.id, False, False)]
+    assert services.rescue() == [], "its process may be younger than the list of pids"
+    JobRun.objects.filter(id=dead.id).update(lease_until=before - timedelta(seconds=3))
+    upkeep.tend(worker="test/w", pids=[11])
     assert services.rescue() == [dead.id]
     assert JobRun.objects.get(id=elsewhere.id).lease_until == before
 

@@ -11,8 +11,12 @@ from types import FrameType
 SIGNAL = signal.SIGUSR2
 
 
-class Interrupted(BaseException):
-    """The step was asked to stop. Not an `Exception`, so that a step which catches those does not swallow it."""
+class Interrupted(KeyboardInterrupt):
+    """The step was asked to stop.
+
+    Not an `Exception`, so that a step which catches those does not swallow it; and of the kind for which psycopg
+    cancels the statement that it waits for.
+    """
 
 
 _inside = False
@@ -20,8 +24,9 @@ _pending = False
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    global _pending
+    global _inside, _pending
     if _inside:
+        _inside = False  # once: raised again it could cut short what the first one set off
         raise Interrupted
     _pending = True
 

@@ -5,12 +5,14 @@ clock. A write names the fence its claim was given, so a holder that was replace
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
+from types import TracebackType
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -112,10 +114,25 @@ def claim(run_id: UUID, *, worker: str, pid: int, code_version: str) -> Claim | 
     rows = execute(
         _CLAIM, {"run_id": run_id, "worker": worker, "pid": pid, "lease": LEASE, "code_version": code_version}
     )
-    if not rows:
-        return None
-    row = rows[0]  # Django's connection leaves jsonb as text
-    row.update(args=json.loads(row["args"]), returned=json.loads(row["returned"]))
+    return _as_claim(rows[0], worker) if rows else None
+
+
+def claimed_by(run_id: UUID, *, worker: str, pid: int) -> Claim | None:
+    """The run as process ``pid`` of ``worker`` holds it already: its claim was committed, but the answer was lost."""
+    rows = execute(
+        """
+        SELECT r.id AS run_id, r.client_id, r.job, r.queue, r.args, r.steps, r.step_index, r.returned, r.fence,
+               r.attempt, r.max_attempts, r.parent_id, r.request_id, r.triggered_by, a.started_at AS claimed_at
+          FROM job_runs r JOIN job_attempts a ON a.run_id = r.id AND a.number = r.fence
+         WHERE r.id = %(run_id)s AND r.state = 'running' AND r.worker = %(worker)s AND r.worker_pid = %(pid)s
+        """,
+        {"run_id": run_id, "worker": worker, "pid": pid},
+    )
+    return _as_claim(rows[0], worker) if rows else None
+
+
+def _as_claim(row: Row, worker: str) -> Claim:
+    row.update(args=json.loads(row["args"]), returned=json.loads(row["returned"]))  # Django leaves jsonb as text
     return Claim(**row, worker=worker)
 
 
@@ -208,18 +225,35 @@ class _Fenced(transaction.Atomic):
     def __init__(self, claim: Claim) -> None:
         super().__init__(using=None, savepoint=True, durable=False)
         self._claim = claim
+        self._began = 0.0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and time.monotonic() - self._began > LEASE.total_seconds() / 4:
+            # While the row was locked the keeper could not lengthen its lease: whoever finds it expired after the
+            # commit would take the run from a holder that lives.
+            execute(
+                "UPDATE job_runs SET lease_until = clock_timestamp() + %(lease)s WHERE id = %(run_id)s",
+                {"lease": LEASE, "run_id": self._claim.run_id},
+            )
+        super().__exit__(kind, error, trace)
 
     def __enter__(self) -> None:
         super().__enter__()
-        held = execute(
-            "SELECT 1 FROM job_runs WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running'"
-            " AND cancel_requested_at IS NULL FOR NO KEY UPDATE",
-            {"run_id": self._claim.run_id, "fence": self._claim.fence},
-        )
-        if not held:
-            error = LeaseLost(f"run {self._claim.run_id} is no longer held by attempt {self._claim.fence}")
-            super().__exit__(LeaseLost, error, None)
-            raise error
+        self._began = time.monotonic()
+        try:
+            held = execute(
+                "SELECT 1 FROM job_runs WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running'"
+                " AND cancel_requested_at IS NULL FOR NO KEY UPDATE",
+                {"run_id": self._claim.run_id, "fence": self._claim.fence},
+            )
+            if not held:
+                raise LeaseLost(f"run {self._claim.run_id} is no longer held by attempt {self._claim.fence}")
+        except BaseException as error:
+            # A block that was not entered is not left either: the connection would stay in it, of no use to anybody.
+            super().__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 def write_progress(claim: Claim, *, done: int, total: int, note: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from django.db import DataError, InterfaceError, OperationalError, connection
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
 from structlog.contextvars import bound_contextvars
 
 from trading.jobs import interrupts, ledger, services
@@ -23,7 +23,7 @@ from trading.jobs.states import Outcome, State
 log = structlog.get_logger("quantum.jobs")
 
 PATIENCE = timedelta(seconds=90)
-"""How long a finished attempt tries to write its ending while the database is away."""
+"""How long a process tries to claim a run, or to write how an attempt ended, while the database is away."""
 LONGEST_BACKOFF = timedelta(hours=1)
 MAX_TEXT = 20_000
 T = TypeVar("T")
@@ -40,16 +40,27 @@ class Decision:
 def execute(run_id: UUID, *, worker: str, code_version: str) -> State | None:
     """Claim the run, run its current step, record the ending; the run's new state, None if nothing was to do."""
     interrupts.forget()
-    claim = _with_patience(
-        lambda: ledger.claim(run_id, worker=worker, pid=os.getpid(), code_version=code_version),
-        patience=timedelta(seconds=5),
-    )
+    claim = _claim(run_id, worker=worker, code_version=code_version)
     if claim is None:
         return None
     with bound_contextvars(
         run_id=str(run_id), job=claim.job, step=claim.step, fence=claim.fence, request_id=claim.request_id
     ):
         return _attempt(claim)
+
+
+def _claim(run_id: UUID, *, worker: str, code_version: str) -> ledger.Claim | None:
+    """Claim the run, however long the database is away; a claim whose answer was cut is recognised as our own."""
+    asked = False
+    pid = os.getpid()
+
+    def take() -> ledger.Claim | None:
+        nonlocal asked
+        held = ledger.claimed_by(run_id, worker=worker, pid=pid) if asked else None
+        asked = True
+        return held or ledger.claim(run_id, worker=worker, pid=pid, code_version=code_version)
+
+    return _with_patience(take)
 
 
 def _attempt(claim: ledger.Claim) -> State | None:
@@ -226,7 +237,7 @@ def _record(claim: ledger.Claim, decision: Decision) -> bool:
 
     try:
         return _with_patience(write)
-    except (TypeError, ValueError, DataError, LookupError) as error:
+    except (TypeError, ValueError, DataError, IntegrityError, LookupError) as error:
         # What the step returned cannot be stored, or its fan-out names what does not exist.
         failure = _failed(claim, PermanentError(f"The step's answer cannot be recorded: {error}"), permanent=True)
         return _with_patience(lambda: services.end_attempt(claim, failure))
@@ -239,7 +250,7 @@ def _with_patience(call: Callable[[], T], patience: timedelta = PATIENCE) -> T:
     while True:
         try:
             return call()
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError, InternalError):  # the last: cut off while idle in a transaction
             connection.close()
             if time.monotonic() + delay > deadline:
                 raise

@@ -1,9 +1,8 @@
 """Changes to the ledger: enqueue, retry, cancel, pause and resume, ending an attempt, rescue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -88,7 +87,7 @@ def enqueue(
     with transaction.atomic(savepoint=False):
         created = _insert(run)
         if created and scheduled_at is None:
-            transaction.on_commit(partial(dispatch, run), robust=True)
+            _after_commit(dispatch, run)
     if created:
         return Enqueued(run, created=True)
     existing = _existing(run)
@@ -152,6 +151,15 @@ def _existing(run: JobRun) -> JobRun | None:
     return JobRun.objects.filter(job=run.job, unique_key=run.unique_key, state__in=LIVE).first()
 
 
+def _after_commit(call: Callable[..., object], *arguments: object) -> None:
+    """Have ``call`` made once the transaction is committed; an error of its own is logged, as the change stands."""
+
+    def hook() -> None:  # not a partial: Django logs a failed hook by its name, which a partial lacks
+        call(*arguments)
+
+    transaction.on_commit(hook, robust=True)
+
+
 def dispatch(run: JobRun) -> None:
     """Send the message of a run that has just been committed, or of whichever its client has room for."""
     if run.client_id is None:
@@ -207,7 +215,7 @@ def retry(run_id: UUID, *, by: str = "") -> JobRun:
         run.cancel_requested_at = run.finished_at = None
         run.error_type = run.error_message = ""
         run.save()
-        transaction.on_commit(partial(dispatch, run), robust=True)
+        _after_commit(dispatch, run)
     run.refresh_from_db()
     return run
 
@@ -218,6 +226,8 @@ def cancel(run_id: UUID) -> JobRun:
     The runs that a fan-out started are cancelled with it.
     """
     with transaction.atomic():
+        # Children before their parent, as their own endings do: in the other order the two would deadlock.
+        list(JobRun.objects.select_for_update(no_key=True).filter(parent_id=run_id, state__in=LIVE).order_by("id"))
         run = JobRun.objects.select_for_update(no_key=True).get(id=run_id)
         if run.state in FINAL:
             raise WrongState(f"The run has already ended: it {_ENDED[State(run.state)]}.")
@@ -259,7 +269,7 @@ def _after_ending(run: JobRun) -> None:
     if run.parent_id is not None:
         _join(run.parent_id)
     if run.client_id is not None:
-        transaction.on_commit(partial(admit, run.client_id, run.queue), robust=True)
+        _after_commit(admit, run.client_id, run.queue)
 
 
 def _join(parent_id: UUID) -> None:
@@ -267,9 +277,9 @@ def _join(parent_id: UUID) -> None:
     if parent is None:
         return
     if parent.client_id is not None:
-        transaction.on_commit(partial(admit, parent.client_id, parent.queue), robust=True)
+        _after_commit(admit, parent.client_id, parent.queue)
     else:
-        transaction.on_commit(partial(bell.ring, [parent.ring]), robust=True)
+        _after_commit(bell.ring, [parent.ring])
 
 
 def pause(queue: str, *, by: str) -> JobQueue:
@@ -368,7 +378,7 @@ def follow_up(taken: Sequence[ledger.Row]) -> None:
         if row["state"] in FINAL:
             _after_ending(run)
         elif run.client_id is not None:
-            transaction.on_commit(partial(admit, run.client_id, run.queue), robust=True)
+            _after_commit(admit, run.client_id, run.queue)
 
 
 def mend_joins() -> list[UUID]:

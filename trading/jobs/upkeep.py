@@ -13,6 +13,10 @@ from trading.jobs.states import Outcome
 
 STOP_GRACE = timedelta(seconds=10)
 """Between the moment when a step is asked to stop and the end of its process."""
+NEWBORN = timedelta(seconds=2)
+"""A process that is missing among the live ones may have been started since those were counted: its claim is young."""
+RETURN = timedelta(seconds=5)
+"""After Postgres has started, how long the holders of runs have to lengthen leases that ran out while it was away."""
 LOST = "lost"
 LOST_MESSAGE = "Its worker stopped while it ran: killed, out of memory, past its time, or cut off from the database."
 
@@ -38,7 +42,9 @@ def tend(*, worker: str, pids: Sequence[int]) -> list[Held]:
             SELECT id FROM job_runs WHERE worker = %(worker)s AND state = 'running' FOR NO KEY UPDATE SKIP LOCKED
         ), renewed AS (
             UPDATE job_runs r
-               SET lease_until = CASE WHEN r.worker_pid = ANY(%(pids)s) THEN now() + %(lease)s ELSE now() END
+               SET lease_until = CASE WHEN r.worker_pid = ANY(%(pids)s) THEN now() + %(lease)s
+                                      WHEN r.lease_until < now() + %(lease)s - %(newborn)s THEN now()
+                                      ELSE r.lease_until END
               FROM held WHERE r.id = held.id
         )
         SELECT id AS run_id, worker_pid AS pid, now() >= least(cancel_requested_at, stop_at) AS stop,
@@ -46,7 +52,7 @@ def tend(*, worker: str, pids: Sequence[int]) -> list[Held]:
           FROM job_runs
          WHERE worker = %(worker)s AND state = 'running' AND worker_pid = ANY(%(pids)s)
         """,
-        {"worker": worker, "pids": list(pids), "lease": LEASE, "grace": STOP_GRACE},
+        {"worker": worker, "pids": list(pids), "lease": LEASE, "grace": STOP_GRACE, "newborn": NEWBORN},
     )
     return [Held(**row) for row in rows]
 
@@ -86,8 +92,18 @@ SELECT id, client_id, queue, parent_id, job, state FROM put_back
 def take_back_expired() -> list[Row]:
     """Put back every run whose lease has run out; those out of attempts are discarded as poison."""
     return execute(
-        _TAKE_BACK.replace("{which}", "lease_until <= now()"),
-        {"burn": True, "outcome": Outcome.LOST.value, "error_type": LOST, "error_message": LOST_MESSAGE},
+        _TAKE_BACK.replace(
+            "{which}",
+            "lease_until <= now() AND (lease_until > pg_postmaster_start_time() + interval '1 second'"
+            " OR pg_postmaster_start_time() < now() - %(return)s)",
+        ),
+        {
+            "return": RETURN,
+            "burn": True,
+            "outcome": Outcome.LOST.value,
+            "error_type": LOST,
+            "error_message": LOST_MESSAGE,
+        },
     )
 
 
@@ -102,6 +118,13 @@ def release(*, worker: str) -> list[Row]:
             "error_message": "",
             "worker": worker,
         },
+    )
+
+
+def holds_runs(*, worker: str) -> bool:
+    """Whether any run is still ``worker``'s."""
+    return bool(
+        execute("SELECT 1 FROM job_runs WHERE worker = %(worker)s AND state = 'running' LIMIT 1", {"worker": worker})
     )
 
 
