@@ -71,7 +71,7 @@ class RunListView(APIView):
             OpenApiParameter("job", str, description="Only runs of this job."),
             OpenApiParameter("since", datetime, description="Only runs created at or after this time."),
             OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-            OpenApiParameter("cursor", str, description="As the list before gave it in `next`."),
+            OpenApiParameter("cursor", UUID, description="As the list before gave it in `next`."),
         ],
         responses={200: RunListSerializer, 401: ErrorSerializer, 403: ErrorSerializer, 422: ErrorSerializer},
     )

@@ -1,0 +1,36 @@
+"""What the API's description says of the routes that are not REST framework's."""
+
+from typing import Any
+
+_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+
+
+def add_streams(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Describe the event stream and the metrics, which are plain views."""
+    run_id = {"in": "path", "name": "run_id", "required": True, "schema": {"type": "string", "format": "uuid"}}
+    result["paths"]["/jobs/runs/{run_id}/events"] = {
+        "get": {
+            "operationId": "jobs_runs_events",
+            "description": "Server-sent events: `progress` whenever the run changes, `end` when it has ended.",
+            "parameters": [run_id],
+            "tags": ["jobs"],
+            "security": [{"token": []}, {"cron": []}],
+            "responses": {
+                "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+                **{status: {"description": "", **_ERROR} for status in ("401", "403", "404", "405", "429")},
+            },
+        }
+    }
+    result["paths"]["/metrics"] = {
+        "get": {
+            "operationId": "metrics",
+            "description": "Prometheus metrics, for this machine itself or with QT_ADMIN_TOKEN as bearer.",
+            "tags": ["operations"],
+            "security": [{}],
+            "responses": {
+                "200": {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                **{status: {"description": "", **_ERROR} for status in ("401", "405")},
+            },
+        }
+    }
+    return result
