@@ -87,6 +87,7 @@ class Course:
         self.stack = Stack(DataFolder(folder), seed=seed)
         self.log = Log()
         self.clients: list[UUID] = []
+        self._stopped = ("", 0)
 
     def run(self) -> dict[str, Any]:
         """Everything; the summary, with ``violations``."""
@@ -111,9 +112,10 @@ class Course:
         self.stack.prepare()
         self.clients = [Client.objects.create(name=f"Client {number}").id for number in range(3)]
         JobQueue.objects.filter(name="default").update(client_concurrency=CLIENT_CONCURRENCY)
-        self.stack.add_worker("worker-1")
-        self.stack.add_worker("worker-2")
-        self.stack.add_worker("bulk", "bulk")
+        faults = f"{os.environ.get('DRILL_FAULTS', '')},answers-lost"
+        self.stack.add_worker("worker-1", DRILL_FAULTS=faults)
+        self.stack.add_worker("worker-2", DRILL_FAULTS=faults)
+        self.stack.add_worker("bulk", "bulk", DRILL_FAULTS=faults)
         self.stack.add("beat-1", "-m", "workers.beat")
         self.stack.add("beat-2", "-m", "workers.beat")
         self.stack.wait_for_workers()
@@ -193,7 +195,8 @@ class Course:
         return events
 
     def _pick(self) -> Member:
-        return self.stack.members[self.rng.choice(WORKERS)]
+        """A worker to strike, other than one that is stopped: what becomes of that is to be seen when it goes on."""
+        return self.stack.members[self.rng.choice([name for name in WORKERS if name != self._stopped[0]])]
 
     def _kill_main(self) -> None:
         member = self._pick()
@@ -242,6 +245,7 @@ class Course:
         if self._stopped[0] == name:
             with suppress(ProcessLookupError):  # it was killed while it was stopped
                 os.killpg(self._stopped[1], signal.SIGCONT)
+            self._stopped = ("", 0)
 
     def _strike(self, where: str, value: object) -> None:
         """Note what the process that is about to be struck holds."""

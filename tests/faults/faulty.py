@@ -1,11 +1,16 @@
 """Production code broken on purpose, in the processes of a drill alone: to show that the drill notices.
 
+Two are not of that kind but faults from outside, which the code must bear: messages that come twice, answers lost.
+
 ``DRILL_FAULTS`` names what is wrong, separated by commas.
 """
 
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, LiteralString
 
-from django.db import transaction
+from django.db import OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from trading.jobs import bell, ledger, services
 from trading.jobs.ledger import Ring
@@ -23,7 +28,7 @@ def without_fence() -> None:
     def enter(self: transaction.Atomic) -> None:
         transaction.Atomic.__enter__(self)
 
-    ledger._Fenced.__enter__ = enter  # type: ignore[method-assign]
+    ledger._Fenced.__enter__ = enter
     _replace("_FINISH", "AND fence = %(fence)s AND", "AND")
 
 
@@ -42,6 +47,32 @@ def twice() -> None:
     bell.ring = ring
 
 
+LOST_ANSWERS = 0.04
+
+
+def answers_lost() -> None:
+    """The database does what it was told, and the connection breaks before it can say so: claims, endings, commits."""
+    rng = random.SystemRandom()  # processes are forked: a seeded one would lose the same answers in all of them
+    execute, commit = ledger.execute, BaseDatabaseWrapper._commit
+
+    def lose() -> None:
+        if rng.random() < LOST_ANSWERS:
+            raise OperationalError("the connection broke before the answer came")
+
+    def losing_execute(statement: LiteralString, parameters: Mapping[str, Any]) -> list[ledger.Row]:
+        rows = execute(statement, parameters)
+        if statement in (ledger._CLAIM, ledger._FINISH):
+            lose()
+        return rows
+
+    def losing_commit(self: BaseDatabaseWrapper) -> None:
+        commit(self)
+        lose()
+
+    ledger.execute = losing_execute
+    BaseDatabaseWrapper._commit = losing_commit
+
+
 def _replace(statement: str, part: str, other: str) -> None:
     text: str = getattr(ledger, statement)
     if part not in text:
@@ -54,6 +85,7 @@ KNOWN = {
     "without-fence": without_fence,
     "without-rescue": without_rescue,
     "twice": twice,
+    "answers-lost": answers_lost,
 }
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from tests.faults import faulty, venue
 from trading.jobs.context import StepContext
@@ -54,8 +54,16 @@ def _write(ctx: StepContext, step: str) -> None:
 
 def _work(ctx: StepContext, args: Pace, step: str) -> dict[str, Any]:
     time.sleep(args.ms / 1000)
-    with ctx.transaction():
-        _write(ctx, step)
+    for left in (2, 1, 0):
+        try:
+            with ctx.transaction():
+                _write(ctx, step)
+            break
+        except OperationalError:  # a step may well try again: whether it still holds its run is asked anew
+            connection.close()
+            if not left:
+                raise
+            time.sleep(0.3)
     return {"n": args.n}
 
 

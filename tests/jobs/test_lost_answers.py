@@ -1,0 +1,87 @@
+"""Connections that break at the worst moment: after the database has done it, before it could say so."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from tests.jobs.conftest import Hands
+from trading.jobs import ledger, services
+from trading.jobs.models import JobAttempt, JobRun
+from trading.jobs.states import Outcome, State
+
+Lose = Callable[[str], None]
+
+
+@pytest.fixture
+def lose(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lose]:
+    """Have the next answer to a statement with these words lost, and its connection with it."""
+    words: list[str] = []
+    execute = ledger.execute
+
+    def losing(statement: Any, parameters: Mapping[str, Any]) -> list[ledger.Row]:
+        rows = execute(statement, parameters)
+        if words and words[0] in statement:
+            words.clear()
+            connection.connection.close()
+            raise OperationalError("server closed the connection unexpectedly")
+        return rows
+
+    monkeypatch.setattr(ledger, "execute", losing)
+    yield words.append
+    assert not words, "nothing was lost, so nothing was shown"
+
+
+def outcomes(run: JobRun) -> list[str]:
+    return list(JobAttempt.objects.filter(run=run).order_by("number").values_list("outcome", flat=True))
+
+
+@pytest.mark.parametrize("words", ["fence = fence + 1", "SET state = %(state)s"])
+def test_a_claim_and_an_ending_are_recognised_when_asked_again(hands: Hands, lose: Lose, words: str) -> None:
+    run = services.enqueue("sample-one").run
+    lose(words)
+    assert hands.run(run).state == State.SUCCEEDED
+    assert outcomes(run) == [Outcome.SUCCEEDED]
+
+
+def test_a_join_whose_connection_breaks_counts_the_child_once(hands: Hands, lose: Lose) -> None:
+    run = services.enqueue("sample-fan", {"n": 3}).run
+    hands.run(run)
+    lose("SET children_pending = children_pending - 1")
+    hands.work_off()
+    run.refresh_from_db()
+    assert (run.state, run.result) == (State.SUCCEEDED, {"sum": 3})
+
+
+def test_only_the_same_process_recognises_a_claim() -> None:
+    run = services.enqueue("sample-one").run
+    claim = ledger.claim(run.id, worker="test/a", pid=1, code_version="")
+    assert claim is not None
+    assert ledger.claimed_by(run.id, worker="test/a", pid=1) == claim
+    assert ledger.claimed_by(run.id, worker="test/a", pid=2) is None
+    assert ledger.claimed_by(run.id, worker="test/b", pid=1) is None
+
+
+def test_a_fenced_block_that_fails_to_begin_leaves_the_connection_usable() -> None:
+    run = services.enqueue("sample-one").run
+    claim = ledger.claim(run.id, worker="test/a", pid=1, code_version="")
+    assert claim is not None
+    connection.connection.close()
+    with pytest.raises(Exception, match="closed"), ledger.fenced(claim):
+        raise AssertionError("it must not begin")
+    connection.close()
+    assert not transaction.get_connection().in_atomic_block
+    with ledger.fenced(claim):
+        assert JobRun.objects.filter(id=run.id).exists()
+
+
+def test_a_long_fenced_block_lengthens_the_lease_that_nobody_else_could(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = services.enqueue("sample-one").run
+    claim = ledger.claim(run.id, worker="test/a", pid=1, code_version="")
+    assert claim is not None
+    JobRun.objects.filter(id=run.id).update(lease_until=ledger.database_now())
+    with ledger.fenced(claim) as _:
+        monkeypatch.setattr(ledger.time, "monotonic", lambda: float("inf"))
+    assert services.rescue() == []
+    assert JobRun.objects.get(id=run.id).state == State.RUNNING
