@@ -24,11 +24,8 @@ def without_claim() -> None:
 
 def without_fence() -> None:
     """A holder that was replaced while it slept writes all the same."""
-
-    def enter(self: transaction.Atomic) -> None:
-        transaction.Atomic.__enter__(self)
-
-    ledger._Fenced.__enter__ = enter
+    ledger._Fenced.__enter__ = transaction.Atomic.__enter__
+    ledger._Fenced.__exit__ = transaction.Atomic.__exit__
     _replace("_FINISH", "AND fence = %(fence)s AND", "AND")
 
 

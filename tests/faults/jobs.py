@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS drill_effects (
     run_id uuid NOT NULL, step text NOT NULL, fence integer NOT NULL, PRIMARY KEY (run_id, step));
 CREATE TABLE IF NOT EXISTS drill_writes (
     id bigserial PRIMARY KEY, run_id uuid NOT NULL, step text NOT NULL, fence integer NOT NULL,
-    held integer NOT NULL, new boolean NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
+    held integer NOT NULL, state text NOT NULL, new boolean NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp());
 """
 
 faulty.apply(os.environ.get("DRILL_FAULTS", ""))
@@ -46,8 +47,8 @@ def _write(ctx: StepContext, step: str) -> None:
             [ctx.run_id, step, ctx.claim.fence],
         )
         cursor.execute(
-            "INSERT INTO drill_writes (run_id, step, fence, held, new)"
-            " SELECT id, %s, %s, fence, %s FROM job_runs WHERE id = %s",
+            "INSERT INTO drill_writes (run_id, step, fence, held, state, new)"
+            " SELECT id, %s, %s, fence, state, %s FROM job_runs WHERE id = %s",
             [step, ctx.claim.fence, cursor.rowcount == 1, ctx.run_id],
         )
 

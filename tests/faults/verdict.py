@@ -64,7 +64,9 @@ def of(log: Any, orders: Sequence[Booked], client_concurrency: int) -> dict[str,
         "effects doubled": rows(
             "SELECT count(*) FROM (SELECT 1 FROM drill_writes WHERE new GROUP BY run_id, step HAVING count(*) > 1) d"
         )[0][0],
-        "writes by a holder that was replaced": rows("SELECT count(*) FROM drill_writes WHERE held <> fence")[0][0],
+        "writes by a holder that was replaced": rows(
+            "SELECT count(*) FROM drill_writes WHERE held <> fence OR state <> 'running'"
+        )[0][0],
         "attempts at one run at the same time": _overlaps(),
         "attempts without an end": rows(
             "SELECT count(*) FROM job_attempts a JOIN job_runs r ON r.id = a.run_id"
