@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ DEMO = {
     "QT_CSV_BARS_PER_REFRESH": "1",
 }
 """The market that the first start writes into ``.env``: the bundled one, lived through again a day for each refresh."""
-console = Console(highlight=False)
+console = Console(highlight=False, width=max(100, shutil.get_terminal_size().columns))
 
 
 class StepError(RuntimeError):
@@ -157,13 +158,14 @@ class Start:
             self._say(f"{folder.root / 'logs' / 'web.log'}. Ctrl-C stops everything.")
             return
         chains = subprocess.run(
-            [sys.executable, "manage.py", "first_chains"],
+            [sys.executable, "manage.py", "first_chains", "--once"],
             cwd=PROJECT_DIR,
             env=self._environment,
             capture_output=True,
             text=True,
         )
-        self._say(chains.stdout.strip())
+        if chains.stdout.strip():
+            self._say(chains.stdout.strip())
         if chains.returncode != 0:
             self._say(chains.stderr.strip())
         self._show(demo, folder)
@@ -197,7 +199,7 @@ class Start:
             )
         )
         seconds = time.monotonic() - self._began
-        console.print(Panel(text, title=f"Quantum Trader runs ({seconds:.0f} s)", width=max(console.width, 100)))
+        console.print(Panel(text, title=f"Quantum Trader runs ({seconds:.0f} s)", expand=False))
         self._say("The newest runs, with a token that is good for an hour:\n")
         self._say(f"curl -s -H 'Authorization: Bearer {demo['token']}' '{site}/jobs/runs?limit=5'")
         self._say("\nA day later in the market, and another cycle, from a second terminal:\n")

@@ -20,7 +20,8 @@ class Command(BaseCommand):
     help = "Run the first chains and show what they did."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """How long to wait."""
+        """How long to wait, and whether to do so again."""
+        parser.add_argument("--once", action="store_true", help="do nothing when the client has had a cycle")
         parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for each chain")
 
     def handle(self, *args: Any, **options: Any) -> None:
