@@ -29,6 +29,8 @@ class Command(BaseCommand):
         client = Client.objects.filter(name="Demo desk").first()
         if client is None:
             raise CommandError("There is no demo client. Create it: manage.py setup_demo")
+        if options["once"] and PortfolioSnapshot.objects.filter(client=client).exists():
+            return
         self._follow(
             services.enqueue("market-refresh", trigger=Trigger.COMMAND, triggered_by="first_chains").run, options
         )
