@@ -35,7 +35,9 @@ def main(requirements: Path) -> None:
             else [sys.executable, "-m", "venv", str(VENV)]
         )
     arguments = ["install", "--quiet", "--require-hashes", "-r", str(requirements)]
-    run([uv, "pip", *arguments, "--python", str(PYTHON)] if uv else [str(PYTHON), "-m", "pip", *arguments])
+    # Compiled now, once, rather than by every process that starts; pip does so by itself.
+    with_uv = [str(uv), "pip", *arguments, "--compile-bytecode", "--python", str(PYTHON)]
+    run(with_uv if uv else [str(PYTHON), "-m", "pip", *arguments])
     stamp.write_text(digest)
 
 
