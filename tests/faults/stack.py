@@ -56,9 +56,10 @@ class Member:
         return self.process is not None and self.process.poll() is None
 
     def children(self) -> list[int]:
-        """Its worker processes."""
+        """Its worker processes that live."""
         try:
-            return [child.pid for child in psutil.Process(self.pid).children()]
+            children = psutil.Process(self.pid).children()
+            return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
         except psutil.NoSuchProcess:
             return []
 

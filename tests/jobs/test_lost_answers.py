@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 
@@ -67,8 +68,10 @@ def test_a_fenced_block_that_fails_to_begin_leaves_the_connection_usable() -> No
     run = services.enqueue("sample-one").run
     claim = ledger.claim(run.id, worker="test/a", pid=1, code_version="")
     assert claim is not None
-    connection.connection.close()
-    with pytest.raises(Exception, match="closed"), ledger.fenced(claim):
+    info = connection.connection.info
+    with psycopg.connect(info.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [info.backend_pid])
+    with pytest.raises(OperationalError), ledger.fenced(claim):
         raise AssertionError("it must not begin")
     connection.close()
     assert not transaction.get_connection().in_atomic_block
