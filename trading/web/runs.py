@@ -19,6 +19,7 @@ from trading.jobs.registry import UnknownJob, registry
 from trading.jobs.states import LIVE, RETRYABLE, State
 from trading.tenants.models import User
 from trading.web.access import PageRequest, page
+from trading.web.shapes import shape
 
 PER_PAGE = 30
 
@@ -73,8 +74,8 @@ def show(request: PageRequest, run_id: UUID) -> HttpResponse:
         "run": run,
         "links": links(run, attempts),
         "attempts": attempts,
-        "args": _rows(run.args),
-        "result": _rows(run.result),
+        "args": shape(run.args),
+        "returned": [(name, shape(run.returned[name])) for name in run.steps if name in run.returned],
         "children": run.children.only("id", "job", "state").order_by("id")[:50],
         "poll": urlencode({"seen": seen}) if run.state in LIVE else "",
         "can_retry": can_change and run.state in RETRYABLE,
@@ -133,19 +134,3 @@ def _uuid(text: str) -> UUID | None:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def _rows(value: Any) -> list[tuple[str, str, bool]]:
-    """A JSON value as rows of (name, text, whether the text has a shape of its own)."""
-    if value is None:
-        return []
-    if not isinstance(value, dict):
-        value = {"value": value}
-    return [(key, *_text(item)) for key, item in value.items()]
-
-
-def _text(value: Any) -> tuple[str, bool]:
-    if isinstance(value, str):
-        return value, "\n" in value
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return text, isinstance(value, (dict, list)) and bool(value)
