@@ -24,7 +24,7 @@ from tornado.web import RequestHandler
 
 from workers.celery import app
 
-ADDRESS = "127.0.0.1"
+DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 5555
 MIN_PASSWORD_LENGTH = 16
 
@@ -83,7 +83,7 @@ def main() -> None:
     logging.getLogger("tornado.access").addHandler(logging.NullHandler())
     logging.getLogger("tornado.access").propagate = False
     logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # a worker that has not started yet is no news
-    options.address = ADDRESS
+    options.address = os.environ.get("FLOWER_ADDRESS") or DEFAULT_ADDRESS
     options.port = int(os.environ.get("FLOWER_PORT") or DEFAULT_PORT)
     options.basic_auth = [credentials_of(settings.FLOWER_BASIC_AUTH)]
     options.persistent = False
@@ -95,7 +95,9 @@ def main() -> None:
     try:
         flower.start_http_server()
     except OSError as error:
-        sys.exit(f"Flower cannot listen on {ADDRESS}:{options.port}: {error.strerror}. Choose another FLOWER_PORT.")
+        sys.exit(
+            f"Flower cannot listen on {options.address}:{options.port}: {error.strerror}. Choose another FLOWER_PORT."
+        )
     try:
         flower.start()
     except (KeyboardInterrupt, SystemExit):

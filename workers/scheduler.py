@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -37,6 +38,8 @@ class LedgerScheduler(DatabaseScheduler):  # type: ignore[misc]  # untyped upstr
             if time.monotonic() - self._reported > REPORT_SECONDS:
                 processes.report(NAME, kind="beat", code_version=code_version())
                 self._reported = time.monotonic()
+                if settings.QT_HEARTBEAT_FILE:
+                    Path(settings.QT_HEARTBEAT_FILE).touch()
             if settings.QUANTUM_TRADER_DISABLE_SCHEDULER:
                 return REPORT_SECONDS
             seconds: float = super().tick(*args, **kwargs)
