@@ -2,12 +2,14 @@
 
 import django
 
+from trading.operations import checks
 from workers.celery import app
 
 
 def main() -> None:
     """Run beat until it is told to stop."""
     django.setup()
+    checks.require()
     app.Beat(quiet=True, loglevel="WARNING").run()
 
 

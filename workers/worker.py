@@ -8,12 +8,14 @@ import django
 from celery.exceptions import SecurityWarning
 from django.conf import settings
 
+from trading.operations import checks
 from workers.celery import app
 
 
 def main(queues: str) -> None:
     """Run a worker for ``queues`` (comma-separated) until it is told to stop."""
     django.setup()
+    checks.require()
     app.steps["worker"].add("workers.keeper:Keeper")
     bulk = queues == "bulk"
     cores = os.cpu_count() or 1

@@ -6,3 +6,7 @@ class OperationsConfig(AppConfig):
 
     name = "trading.operations"
     verbose_name = "Operations"
+
+    def ready(self) -> None:
+        """Check versions and settings at every start."""
+        from trading.operations import checks  # noqa: F401  # registers them

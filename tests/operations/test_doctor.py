@@ -1,0 +1,87 @@
+"""The doctor and the checks at start."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from trading.jobs import processes, services
+from trading.jobs.models import JobQueue
+from trading.operations import checks
+from trading.operations.diagnosis import Finding, diagnose
+
+pytestmark = pytest.mark.django_db
+
+
+def found(subject: str) -> list[Finding]:
+    return [finding for finding in diagnose() if finding.subject == subject]
+
+
+def test_a_sound_deployment_has_no_errors() -> None:
+    for kind in ("worker", "beat"):
+        processes.report(f"test/{kind}", kind=kind, code_version="x", queues=["critical", "default", "bulk"])
+    errors = [finding for finding in diagnose() if finding.level == "error"]
+    assert errors == []
+    assert {finding.subject for finding in diagnose()} >= {
+        "python",
+        "database",
+        "migrations",
+        "redis",
+        "worker",
+        "beat",
+    }
+
+
+def test_every_finding_that_is_not_well_names_its_fix() -> None:
+    JobQueue.objects.get_or_create(name="bulk")
+    services.pause("bulk", by="ops")
+    findings = list(diagnose())
+    assert any("paused by ops" in finding.message for finding in findings)
+    assert all(finding.fix for finding in findings if finding.level != "ok")
+
+
+def test_a_queue_that_nobody_takes_is_an_error() -> None:
+    JobQueue.objects.get_or_create(name="bulk")
+    processes.report("test/worker", kind="worker", code_version="x", queues=["critical", "default"])
+    assert Finding("queues", "error", "no worker takes bulk", "python -m workers.worker bulk") in found("queues")
+
+
+def test_with_redis_away_it_says_so_and_goes_on(settings: Settings) -> None:
+    settings.REDIS_URL = "unix:///nonexistent/valkey.sock?db=0"
+    assert [finding.level for finding in found("redis")] == ["error"]
+    assert found("worker")
+
+
+def test_the_command_s_exit_status(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
+    settings.DEBUG = True
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("doctor", "--json", stdout=out)
+    assert ended.value.code == 1
+    assert {"settings"} <= {finding["subject"] for finding in json.loads(out.getvalue())}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CELERY_TASK_ACKS_LATE", True),
+        ("CELERY_WORKER_PREFETCH_MULTIPLIER", 4),
+        ("CELERY_ACCEPT_CONTENT", ["json", "pickle"]),
+        ("CELERY_TASK_SERIALIZER", "pickle"),
+        ("CELERY_TASK_IGNORE_RESULT", False),
+        ("CELERY_RESULT_BACKEND", "redis://"),
+    ],
+)
+def test_unsafe_settings_are_refused(settings: Settings, name: str, value: Any) -> None:
+    assert checks.check_celery_settings(None) == []
+    setattr(settings, name, value)
+    assert [message.id for message in checks.check_celery_settings(None)] == ["quantum.E003"]
+
+
+def test_unsafe_versions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.check_celery_versions(None) == []
+    monkeypatch.setattr(checks, "version", lambda name: "5.7.0")
+    assert [message.id for message in checks.check_celery_versions(None)] == ["quantum.E001"]

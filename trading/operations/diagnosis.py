@@ -1,0 +1,162 @@
+"""What may be wrong with a deployment, each finding with its fix."""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import redis
+from django.conf import settings
+from django.core.checks import ERROR, run_checks
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from trading.jobs import processes
+from trading.jobs.selectors import queue_states
+
+Level = Literal["ok", "warning", "error"]
+MIN_FREE_BYTES = 2_000_000_000
+MAX_SKEW_SECONDS = 2.0
+OLD_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: how it is, and what to do where it is not well."""
+
+    subject: str
+    level: Level
+    message: str
+    fix: str = ""
+
+
+def diagnose() -> Iterator[Finding]:
+    """Look at everything; what cannot be looked at is a finding too."""
+    for look in (_python, _settings, _files, _database, _broker, _work):
+        yield from _guarded(look)
+
+
+def _guarded(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except DatabaseError as error:
+        fix = "Start the server, or correct DATABASE_URL. `make run` starts an embedded one."
+        yield Finding("database", "error", f"cannot be asked: {str(error).strip().splitlines()[0]}", fix)
+    except redis.RedisError as error:
+        fix = "Start the server, or correct REDIS_URL. `make run` starts an embedded one."
+        yield Finding("redis", "error", f"cannot be reached: {error}", fix)
+
+
+def _python() -> Iterator[Finding]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] == (3, 11):
+        yield Finding("python", "ok", found)
+    else:
+        yield Finding("python", "error", f"{found} runs this", "Run it with Python 3.11: make clean install")
+
+
+def _settings() -> Iterator[Finding]:
+    yield Finding("secrets", "ok", "present and strong")  # without them this command would not have started
+    for message in run_checks(databases=None):
+        level: Level = "error" if message.level >= ERROR else "warning"
+        yield Finding("settings", level, str(message.msg), str(message.hint or "See the Django documentation."))
+    production = settings.APP_ENV == "production"
+    if settings.DEBUG:
+        yield Finding("settings", "error", "DEBUG is on", "Use config.settings.production.")
+    if production and settings.ENABLE_DEV_AUTH_BYPASS:
+        fix = "Unset ENABLE_DEV_AUTH_BYPASS; production ignores it anyway."
+        yield Finding("settings", "warning", "ENABLE_DEV_AUTH_BYPASS is set", fix)
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Finding("settings", "error", "every host name is answered", "Name yours in ALLOWED_HOSTS.")
+    elif production and all(host in ("localhost", "127.0.0.1", "[::1]") for host in settings.ALLOWED_HOSTS):
+        fix = "Name the public host in ALLOWED_HOSTS."
+        yield Finding("settings", "warning", "only loopback host names are answered", fix)
+
+
+def _files() -> Iterator[Finding]:
+    env = Path(settings.BASE_DIR) / ".env"
+    if env.exists():
+        mode = stat.S_IMODE(env.stat().st_mode)
+        if mode & 0o077:
+            yield Finding(".env", "error", f"others may read it (mode {mode:o})", f"chmod 600 {env.name}")
+        else:
+            yield Finding(".env", "ok", "readable by its owner alone")
+    root = settings.DATA.root
+    if root.exists():
+        free = shutil.disk_usage(root).free
+        if free < MIN_FREE_BYTES:
+            fix = "Free some, or set QT_DATA_DIR to another disk."
+            yield Finding("disk", "error", f"{free / 1e9:.1f} GB left for the data folder", fix)
+        else:
+            yield Finding("disk", "ok", f"{free / 1e9:.0f} GB free")
+        if not os.access(root, os.W_OK):
+            yield Finding("disk", "error", "the data folder cannot be written", "Correct its owner.")
+
+
+def _database() -> Iterator[Finding]:
+    before = datetime.now(UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT clock_timestamp(), current_setting('server_version_num')::int, rolsuper"
+            " FROM pg_roles WHERE rolname = current_user"
+        )
+        clock, number, superuser = cursor.fetchone()
+    skew = abs((clock - before).total_seconds())
+    if number < 140_000:
+        yield Finding("database", "error", f"Postgres {number // 10_000}", "Upgrade to 14 or later.")
+    else:
+        yield Finding("database", "ok", f"Postgres {number // 10_000}")
+    if skew > MAX_SKEW_SECONDS:
+        fix = "Run NTP on both hosts."
+        yield Finding("clock", "error", f"{skew:.1f} s between this host and the database", fix)
+    if superuser and settings.DATABASE_URL:
+        fix = "Give the application a role of its own."
+        yield Finding("database", "warning", "the application's role is a superuser", fix)
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        yield Finding("migrations", "error", f"{len(missing)} are not applied", "python manage.py migrate")
+    else:
+        yield Finding("migrations", "ok", "all applied")
+    for message in run_checks(tags=["database"], databases=[DEFAULT_DB_ALIAS]):
+        yield Finding("database", "error", str(message.msg), str(message.hint or ""))
+
+
+def _broker() -> Iterator[Finding]:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=3) as client:
+        client.ping()
+        memory = client.config_get("maxmemory-policy").get("maxmemory-policy")
+        append = client.config_get("appendonly").get("appendonly")
+        saves = client.config_get("save").get("save")
+    yield Finding("redis", "ok", "answers")
+    if memory != "noeviction":
+        fix = "Set maxmemory-policy noeviction; what is evicted is only found again after seconds."
+        yield Finding("redis", "warning", f"maxmemory-policy is {memory}", fix)
+    if append != "yes" and not saves:
+        fix = "Set appendonly yes; without it a restart costs seconds until the keepers ring again."
+        yield Finding("redis", "warning", "keeps nothing over a restart", fix)
+
+
+def _work() -> Iterator[Finding]:
+    start = "Start it: make run, or the command of the Procfile."
+    for kind in ("worker", "beat"):
+        count = processes.alive(kind).count()
+        if count:
+            yield Finding(kind, "ok", f"{count} heard of in the last {processes.SILENT_AFTER.seconds} s")
+        else:
+            yield Finding(kind, "warning", "none has been heard of lately", start)
+    served = {queue for process in processes.alive("worker") for queue in process.queues}
+    for queue in queue_states():
+        if queue.paused_at is not None:
+            fix = "Resume it in the admin, under Queues."
+            yield Finding("queues", "warning", f"{queue.name} is paused by {queue.paused_by or 'somebody'}", fix)
+        elif served and queue.name not in served:
+            yield Finding("queues", "error", f"no worker takes {queue.name}", f"python -m workers.worker {queue.name}")
+        elif queue.oldest_age is not None and queue.oldest_age.total_seconds() > OLD_SECONDS:
+            fix = "Start more workers of this queue, or look at what its runs do."
+            yield Finding("queues", "warning", f"a run of {queue.name} has waited {queue.oldest_age}", fix)
