@@ -237,14 +237,13 @@ class Course:
             f"{name} to hold a run",
         )
         self._strike("r.worker = %s", self.stack.instance(member))
-        os.killpg(member.pid, signal.SIGSTOP)
+        self.stack.freeze(-member.pid)
         self._stopped = (name, member.pid)
         self.log.faults["worker stopped past its lease"] += 1
 
     def _continue(self, name: str) -> None:
         if self._stopped[0] == name:
-            with suppress(ProcessLookupError):  # it was killed while it was stopped
-                os.killpg(self._stopped[1], signal.SIGCONT)
+            self.stack.thaw(-self._stopped[1])
             self._stopped = ("", 0)
 
     def _strike(self, where: str, value: object) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +83,7 @@ class Stack:
         self.folder.root.chmod(0o711)  # the servers may run under another account
         self.postgres = PostgresServer(self.folder, durable=self.durable, createdb=True)
         self.valkey = ValkeyServer(self.folder, persistent=False)
+        self._guards: dict[int, subprocess.Popen[bytes]] = {}
         self.venue_socket = self.folder.root / "venue.sock"
         self.venue_ledger = self.folder.root / "venue.sqlite"
 
@@ -97,6 +99,8 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for target in list(self._guards):
+            self.thaw(target)
         for member in self.members.values():
             self._end(member)
         self.valkey.kill()
@@ -184,6 +188,25 @@ class Stack:
         self.wait(
             lambda: rows("SELECT count(*) FROM job_processes WHERE kind = 'worker'")[0][0] >= expected, 40, "workers"
         )
+
+    def freeze(self, target: int) -> None:
+        """Stop a process, or with a negative number its group, until `thaw`.
+
+        Should this process be killed before that, a guard lets it go on after a minute, and so end: what is stopped
+        does not hear that its parent has died.
+        """
+        command = ["sh", "-c", f"sleep 60; kill -s CONT -- {target}"]
+        self._guards[target] = subprocess.Popen(command, start_new_session=True)
+        os.kill(target, signal.SIGSTOP)
+
+    def thaw(self, target: int) -> None:
+        """Let what was frozen go on; it may have been killed meanwhile."""
+        guard = self._guards.pop(target, None)
+        if guard is not None:
+            _signal_group(guard.pid, signal.SIGKILL)
+            guard.wait(10)
+        with suppress(ProcessLookupError):
+            os.kill(target, signal.SIGCONT)
 
     def instance(self, member: Member) -> str:
         """The name under which a worker holds runs; empty before it has reported."""

@@ -173,14 +173,14 @@ def test_a_broker_that_hangs_takes_no_run_from_its_holder(stack: Stack, worker: 
     run_id = started(stack, "drill-patient", ms=32_000)
     broker = stack.valkey.pid
     assert broker is not None
-    os.kill(broker, signal.SIGSTOP)
+    stack.freeze(broker)
     try:
         began = time.monotonic()
         later = enqueue("drill-effect")
         assert time.monotonic() - began < 12, "who enqueues waits no longer than the broker's time limit"
         time.sleep(30 - (time.monotonic() - began))
     finally:
-        os.kill(broker, signal.SIGCONT)
+        stack.thaw(broker)
     stack.wait(lambda: state(run_id) == "succeeded", 15, "the run to end")
     stack.wait(lambda: state(later) == "succeeded", 20, "the other to be done")
     assert outcomes(run_id) == ["succeeded"]
@@ -192,12 +192,12 @@ def test_a_frozen_worker_loses_its_run_and_cannot_write(stack: Stack, worker: Me
     stack.add_worker("worker-2")
     stack.wait_for_workers()
     began = time.monotonic()
-    os.killpg(worker.pid, signal.SIGSTOP)
+    stack.freeze(-worker.pid)
     try:
         stack.wait(lambda: len(outcomes(run_id)) == 2, 30, "the rescue")
         assert time.monotonic() - began > 15, "its lease had not run out"
     finally:
-        os.killpg(worker.pid, signal.SIGCONT)
+        stack.thaw(-worker.pid)
     stack.wait(lambda: state(run_id) == "succeeded", 15, "the run to end")
     time.sleep(2)
     writes: list[tuple[Any, ...]] = rows("SELECT fence, held FROM drill_writes WHERE run_id = %s", run_id)
