@@ -60,6 +60,13 @@ class Book:
         down = held + self.reserved_sells.get(symbol, Decimal(0)) + min(extra, Decimal(0))
         return max(abs(up), abs(down)) * self.prices[symbol]
 
+    def is_closed_by(self, proposal: Proposal) -> bool:
+        """Whether the order only makes a position smaller, also after what is under way, and never turns it over."""
+        held = self.quantities.get(proposal.symbol, Decimal(0))
+        if proposal.signed_quantity < 0:
+            return held + self.reserved_sells.get(proposal.symbol, Decimal(0)) >= proposal.quantity
+        return -held - self.reserved_buys.get(proposal.symbol, Decimal(0)) >= proposal.quantity
+
     def symbols(self) -> set[str]:
         """All that it has an interest in."""
         return {*self.quantities, *self.reserved_buys, *self.reserved_sells}

@@ -10,15 +10,6 @@ LIMIT = "QT_MAX_DAILY_LOSS"
 def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     """Refuse an order that adds to a position once today's realised loss has reached ``limit`` (currency)."""
     loss = max(-book.realised_today, Decimal(0))
-    if loss < limit or _closes(proposal, book):
+    if loss < limit or book.is_closed_by(proposal):
         return None
     return Breach(str(limit), f"{loss:.2f}", f"today's realised loss is {loss:.2f}, and the day's limit {limit}")
-
-
-def _closes(proposal: Proposal, book: Book) -> bool:
-    held = book.quantities.get(proposal.symbol, Decimal(0))
-    selling = -book.reserved_sells.get(proposal.symbol, Decimal(0))
-    buying = book.reserved_buys.get(proposal.symbol, Decimal(0))
-    if proposal.signed_quantity < 0:
-        return held - selling >= proposal.quantity
-    return -held - buying >= proposal.quantity

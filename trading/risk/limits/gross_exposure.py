@@ -12,8 +12,7 @@ def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     if limit <= 0:
         return None
     others = sum((book.projected(symbol) for symbol in book.symbols() - {proposal.symbol}), Decimal(0))
-    before = others + book.projected(proposal.symbol)
     after = others + book.projected(proposal.symbol, proposal.signed_quantity)
-    if after <= limit or after <= before:
+    if after <= limit or book.is_closed_by(proposal):
         return None
     return Breach(str(limit), f"{after:.2f}", f"the gross exposure would come to {after:.2f}, more than {limit}")

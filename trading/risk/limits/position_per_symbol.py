@@ -11,9 +11,8 @@ def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     """Refuse an order that may bring its symbol's position above ``limit`` (currency); not positive: no limit."""
     if limit <= 0:
         return None
-    before = book.projected(proposal.symbol)
     after = book.projected(proposal.symbol, proposal.signed_quantity)
-    if after <= limit or after <= before:  # what only makes a position smaller is never in its way
+    if after <= limit or book.is_closed_by(proposal):
         return None
     return Breach(
         str(limit), f"{after:.2f}", f"the position in {proposal.symbol} would come to {after:.2f}, more than {limit}"
