@@ -1,8 +1,8 @@
 """From target weights to orders: pure arithmetic on decimals."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 from uuid import UUID
 
@@ -43,11 +43,13 @@ def plan(
     *,
     cash: Decimal,
     rules: Rules,
+    unsettled: Set[str] = frozenset(),
 ) -> Sequence[Planned]:
     """The orders that bring ``held`` towards ``weights``: sells before buys, the largest first.
 
     ``weights`` are fractions of equity, at most 1 in sum; a held symbol without one is sold. A symbol without a price
-    is left alone.
+    is left alone, and so is one of ``unsettled``, whose last order may have been filled without our knowing. The buys
+    come to no more than the cash above the buffer and what the planned sells bring.
     """
     equity = cash + sum(
         (quantity * prices[symbol] for symbol, quantity in held.items() if symbol in prices), Decimal(0)
@@ -57,7 +59,7 @@ def plan(
     buys: list[Planned] = []
     for symbol in sorted({*weights, *held}):
         price = prices.get(symbol)
-        if price is None or price <= 0:
+        if price is None or price <= 0 or symbol in unsettled:
             continue
         have = held.get(symbol, Decimal(0))
         change = weights.get(symbol, Decimal(0)) * investable / price - have
@@ -71,7 +73,19 @@ def plan(
         (sells if change < 0 else buys).append(order)
     for orders in (sells, buys):
         orders.sort(key=lambda order: (-order.quantity * order.price, order.symbol))
-    return [*sells, *buys][: rules.max_orders]
+    sells = sells[: rules.max_orders]
+    proceeds = sum((order.quantity * order.price for order in sells), Decimal(0))
+    return [*sells, *_affordable(buys, cash + proceeds - rules.cash_buffer, rules)][: rules.max_orders]
+
+
+def _affordable(buys: Sequence[Planned], budget: Decimal, rules: Rules) -> list[Planned]:
+    kept = []
+    for order in buys:
+        quantity = min(order.quantity, _rounded(max(budget, Decimal(0)) / order.price, rules.lot))
+        if quantity > 0 and quantity * order.price >= rules.min_notional:
+            kept.append(replace(order, quantity=quantity))
+            budget -= quantity * order.price
+    return kept
 
 
 def _cap(price: Decimal, rules: Rules) -> Decimal:

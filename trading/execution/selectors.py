@@ -6,12 +6,18 @@ from uuid import UUID
 
 from django.db.models import Max, OuterRef, QuerySet, Subquery, Sum
 
-from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
 
 
 def positions(client_id: UUID) -> QuerySet[Position]:
     """What the client holds, by symbol."""
     return Position.objects.filter(client_id=client_id).exclude(quantity=0).order_by("symbol")
+
+
+def unsettled_symbols(client_id: UUID) -> frozenset[str]:
+    """The symbols with an order that was sent and whose outcome is not known."""
+    sent = Order.objects.filter(client_id=client_id, state__in=(OrderState.SENT, OrderState.UNKNOWN))
+    return frozenset(sent.order_by().values_list("symbol", flat=True))
 
 
 def orders(client_id: UUID, *, limit: int = 20) -> Sequence[Order]:
@@ -26,7 +32,7 @@ def fills(client_id: UUID, *, limit: int = 20) -> Sequence[Fill]:
 
 def equity_curve(client_id: UUID, *, limit: int = 500) -> Sequence[PortfolioSnapshot]:
     """The client's snapshots, oldest first, at most the last ``limit``."""
-    newest = PortfolioSnapshot.objects.filter(client_id=client_id).order_by("-id")[:limit]
+    newest = PortfolioSnapshot.objects.filter(client_id=client_id).order_by("-time", "-id")[:limit]
     return list(reversed(newest))
 
 

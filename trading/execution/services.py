@@ -113,7 +113,8 @@ def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
     """Bring ``order`` to its outcome from wherever it stands; nothing is ever sent twice.
 
     ``hold`` opens the sender's fenced transaction. An order that was sent before is asked for, not sent again, unless
-    the venue does not have it and would recognise its id. Raises `BrokerUnavailable` when it was surely not taken.
+    the venue does not have it, would recognise its id, and the intent is fresh. Raises `BrokerUnavailable` when it was
+    surely not taken.
     """
     if order.state == OrderState.INTENDED:
         if timezone.now() - order.created_at > STALE_AFTER:
@@ -132,11 +133,18 @@ def _proposal(order: Order) -> Proposal:
 
 
 def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold) -> Order:
+    was_sent = order.state != OrderState.INTENDED  # the venue may have it already, or get it late
     with risk.sending() as refusal:
         if refusal is not None:
-            return _withdraw(order, f"{refusal.limit}: {refusal.breach.message}", hold)
+            reason = f"{refusal.limit}: {refusal.breach.message}"
+            return _mark_unknown(order, reason, hold) if was_sent else _withdraw(order, reason, hold)
         with hold():
-            Order.objects.filter(id=order.id, state__in=OPEN).update(state=OrderState.SENT, sent_at=timezone.now())
+            is_ours = Order.objects.filter(id=order.id, state=order.state).update(
+                state=OrderState.SENT, sent_at=timezone.now()
+            )
+        if not is_ours:  # somebody else has moved it on since it was read
+            order.refresh_from_db()
+            return order
         order.state = OrderState.SENT
         proposal = approval.proposal
         ticket = Ticket(approval.client_order_id, proposal.symbol, proposal.side, proposal.quantity)
@@ -145,7 +153,9 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
         except OutcomeUnknown as error:
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
             return _mark_unknown(order, str(error), hold)
-        except BrokerUnavailable:
+        except BrokerUnavailable as error:
+            if was_sent:
+                return _mark_unknown(order, f"the venue could not be reached again: {error}", hold)
             with hold():
                 Order.objects.filter(id=order.id, state=OrderState.SENT).update(state=OrderState.INTENDED, sent_at=None)
             raise
@@ -174,7 +184,7 @@ def resolve(order: Order, broker: Broker, *, hold: Hold) -> Order:
         return _mark_unknown(order, f"the venue could not be asked: {error}", hold)
     if report is not None:
         return record(order, report, hold=hold)
-    if broker.deduplicates:
+    if broker.deduplicates and timezone.now() - order.created_at <= STALE_AFTER:
         answer = risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):
             return _send(order, answer, broker, hold)
@@ -270,10 +280,10 @@ def _mark_unknown(order: Order, reason: str, hold: Hold) -> Order:
 def _withdraw(order: Order, reason: str, hold: Hold) -> Order:
     """An order that was never sent and will not be."""
     with hold():
-        Order.objects.filter(id=order.id, state=OrderState.INTENDED).update(
+        if Order.objects.filter(id=order.id, state=OrderState.INTENDED).update(
             state=OrderState.WITHDRAWN, reason=reason[:300], finished_at=timezone.now()
-        )
-        risk.settle(order.client_order_id)
+        ):
+            risk.settle(order.client_order_id)
     order.refresh_from_db()
     return order
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -26,15 +27,15 @@ def read_bars(path: Path) -> Iterator[Bar]:
     """
     with _open(path) as text:
         reader = csv.DictReader(text, strict=True)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise CandleFileError(
-                f"{path.name}: the first line lacks {', '.join(missing)}; needed: {','.join(COLUMNS)}"
-            )
         try:
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise CandleFileError(
+                    f"{path.name}: the first line lacks {', '.join(missing)}; needed: {','.join(COLUMNS)}"
+                )
             for row in reader:
                 yield _bar(row, f"{path.name}, line {reader.line_num}")
-        except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise CandleFileError(f"{path.name}, line {reader.line_num}: {error}") from None
 
 
@@ -49,9 +50,9 @@ def _bar(row: dict[str, str], where: str) -> Bar:
         raise CandleFileError(f"{where}: the symbol {symbol!r} is not 1 to 32 printable characters")
     try:
         time = datetime.fromisoformat((row["time"] or "").strip())
-    except ValueError:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise CandleFileError(f"{where}: {row['time']!r} is not an ISO 8601 time, like 2013-03-01") from None
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     low, high, opened, close = (_number(row, name, where) for name in ("low", "high", "open", "close"))
     volume = _number(row, "volume", where)
     if not 0 < low <= min(opened, close) <= max(opened, close) <= high < LARGEST_PRICE:

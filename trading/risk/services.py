@@ -84,7 +84,13 @@ def review(
 
 def approved(client_id: UUID, client_order_id: str, proposal: Proposal) -> ApprovedOrder | Refusal:
     """The approval of an order that was reviewed before and has not been sent, as its reservation shows."""
-    if Reservation.objects.filter(client_id=client_id, client_order_id=client_order_id).exists():
+    if Reservation.objects.filter(
+        client_id=client_id,
+        client_order_id=client_order_id,
+        symbol=proposal.symbol,
+        quantity=proposal.signed_quantity,
+        price=proposal.price,
+    ).exists():
         return ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
     return Refusal("reservation", Breach("", client_order_id, "no exposure is reserved for this order"))
 

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from trading.brokers.base import Broker, BrokerError, BrokerUnavailable
 from trading.brokers.registry import UnknownBroker, open_session
-from trading.execution import planning, services
+from trading.execution import planning, selectors, services
 from trading.execution.models import Order, OrderState, Position
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import PermanentError, RetryLater
@@ -67,7 +67,8 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     weights = {symbol: Decimal(weight) for symbol, weight in ctx.returned["targets"]["weights"].items()}
     quotes = {symbol: market.quote(symbol) for symbol in {*held, *weights}}
     prices = {symbol: quote.price for symbol, quote in quotes.items() if quote is not None}
-    planned = planning.plan(weights, held, prices, cash=cash, rules=services.rules(broker))
+    unsettled = selectors.unsettled_symbols(ctx.client_id)
+    planned = planning.plan(weights, held, prices, cash=cash, rules=services.rules(broker), unsettled=unsettled)
     with ctx.transaction():
         orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name)
     return {"cash": f"{cash:.2f}", "orders": [_shown(order) for order in orders]}

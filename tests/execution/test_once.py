@@ -1,0 +1,168 @@
+"""Money never moves twice: crashes and failing venues between the intent and its outcome."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from tests.execution.venue import Fault, Venue
+from trading.brokers.base import BrokerUnavailable, Side
+from trading.core.ids import uuid7
+from trading.execution import selectors, services
+from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
+from trading.execution.planning import Planned
+from trading.risk.models import Guard, Reservation
+from trading.risk.services import set_switches
+from trading.tenants.models import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _guard(transactional_db: None) -> None:
+    """A transactional test truncates the row of the data migration."""
+    Guard.objects.get_or_create(id=1)
+
+
+def _intent(quantity: str = "5") -> Order:
+    client = Client.objects.create(name=f"Alpha {uuid7()}")
+    with transaction.atomic():
+        (order,) = services.intend(
+            client.id, uuid7(), [Planned("AAA", Side.BUY, Decimal(quantity), Decimal(100))], broker="fake"
+        )
+    assert order.state == OrderState.INTENDED, order.reason
+    return order
+
+
+def _again(order: Order) -> Order:
+    return Order.objects.get(id=order.id)
+
+
+class Crash(BaseException):
+    """The process dies."""
+
+
+class CrashAt:
+    """A hold that dies at its n-th use, before or after its transaction commits."""
+
+    def __init__(self, number: int, *, after: bool) -> None:
+        self.number, self.after, self.count = number, after, 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.count += 1
+        if self.count == self.number and not self.after:
+            raise Crash
+        with transaction.atomic():
+            yield
+        if self.count == self.number and self.after:
+            raise Crash
+
+
+@pytest.mark.parametrize("deduplicates", [True, False])
+@pytest.mark.parametrize("fault", ["", "accepts and hangs up", "loses it and hangs up"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_crash_at_any_write_neither_doubles_nor_loses(
+    number: int, after: bool, fault: Fault, deduplicates: bool
+) -> None:
+    venue, order = Venue(deduplicates=deduplicates), _intent()
+    venue.fault = fault
+    with pytest.raises(Crash):
+        services.submit(order, venue, hold=CrashAt(number, after=after))
+    venue.fault = ""
+    for _ in range(3):
+        services.submit(_again(order), venue, hold=services.in_transaction)
+    order = _again(order)
+    if not deduplicates:
+        assert venue.submissions[order.client_order_id] <= 1
+    accepted = venue.accepted[order.client_order_id]
+    assert accepted == Fill.objects.count() <= 1
+    assert Position.objects.filter(quantity=5).count() == accepted
+    assert order.state == (OrderState.FILLED if accepted else OrderState.UNKNOWN)
+    assert Reservation.objects.count() == 1 - accepted
+    if deduplicates:
+        assert accepted == 1
+
+
+def test_a_venue_that_was_not_reached_is_tried_again() -> None:
+    venue, order = Venue(deduplicates=False), _intent()
+    venue.fault = "unreachable"
+    with pytest.raises(BrokerUnavailable):
+        services.submit(order, venue, hold=services.in_transaction)
+    assert _again(order).state == OrderState.INTENDED
+    venue.fault = ""
+    assert services.submit(_again(order), venue, hold=services.in_transaction).state == OrderState.FILLED
+
+
+def test_unknown_stays_unknown_when_the_second_try_does_not_reach_the_venue() -> None:
+    venue, order = Venue(), _intent()
+    venue.fault, venue.is_hiding = "accepts and hangs up", True
+    services.submit(order, venue, hold=services.in_transaction)
+    venue.fault = "unreachable"
+    assert services.submit(_again(order), venue, hold=services.in_transaction).state == OrderState.UNKNOWN
+    services.settle_leftovers(order.client_id, uuid7(), venue, hold=services.in_transaction)
+    assert (_again(order).state, Reservation.objects.count()) == (OrderState.UNKNOWN, 1)
+    venue.is_hiding = False
+    services.settle_leftovers(order.client_id, uuid7(), venue, hold=services.in_transaction)
+    assert (_again(order).state, Position.objects.get().quantity) == (OrderState.FILLED, 5)
+    assert Reservation.objects.count() == 0
+
+
+def test_a_halt_keeps_what_is_reserved_for_an_unknown_order() -> None:
+    venue, order = Venue(), _intent()
+    venue.fault, venue.is_hiding = "accepts and hangs up", True
+    services.submit(order, venue, hold=services.in_transaction)
+    set_switches(halted=True)
+    assert services.submit(_again(order), venue, hold=services.in_transaction).state == OrderState.UNKNOWN
+    assert (Reservation.objects.count(), venue.submissions[order.client_order_id]) == (1, 1)
+    assert _again(order).reason.startswith("emergency_halt")
+
+
+def test_an_old_order_is_not_sent_again() -> None:
+    venue, order = Venue(), _intent()
+    venue.fault = "loses it and hangs up"
+    services.submit(order, venue, hold=services.in_transaction)
+    Order.objects.update(created_at=timezone.now() - services.STALE_AFTER - timedelta(seconds=1))
+    assert services.submit(_again(order), venue, hold=services.in_transaction).state == OrderState.UNKNOWN
+    assert venue.submissions[order.client_order_id] == 1
+
+
+def test_two_who_read_the_same_intent_send_it_once() -> None:
+    venue, order = Venue(deduplicates=False), _intent()
+    other = _again(order)
+    venue.fault = "accepts and hangs up"  # so that its reservation, which would stop the other, is still there
+    services.submit(order, venue, hold=services.in_transaction)
+    assert services.submit(other, venue, hold=services.in_transaction).state != OrderState.INTENDED
+    assert venue.submissions[order.client_order_id] == 1
+
+
+def test_a_report_counts_once() -> None:
+    venue, order = Venue(), _intent()
+    services.submit(order, venue, hold=services.in_transaction)
+    report = venue.find(order.client_order_id)
+    assert report is not None
+    services.record(_again(order), report, hold=services.in_transaction)
+    assert (Fill.objects.count(), Position.objects.get().quantity, Position.objects.get().realised_pnl) == (1, 5, -1)
+
+
+def test_a_symbol_with_an_open_outcome_is_known() -> None:
+    venue, order = Venue(), _intent()
+    assert selectors.unsettled_symbols(order.client_id) == frozenset()
+    venue.fault = "accepts and hangs up"
+    services.submit(order, venue, hold=services.in_transaction)
+    assert selectors.unsettled_symbols(order.client_id) == {"AAA"}
+
+
+def test_the_equity_curve_goes_by_time() -> None:
+    client, now = Client.objects.create(name="Alpha"), timezone.now()
+    for minutes in (2, 0, 1):  # stored in another order than they were taken
+        PortfolioSnapshot.objects.create(
+            client=client, run_id=uuid7(), time=now + timedelta(minutes=minutes), cash=1, equity=1, gross_exposure=0
+        )
+    times = [snapshot.time for snapshot in selectors.equity_curve(client.id)]
+    assert times == sorted(times)
