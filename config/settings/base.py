@@ -117,6 +117,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 # The web process shares a pool among its requests (config/asgi.py asks for it); every other keeps a connection.
 _POOLED = env.bool("QT_DB_POOL", default=False)
 DATABASES["default"]["CONN_MAX_AGE"] = 0 if _POOLED else None
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = _POOLED  # a restart of Postgres costs no request
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
         "connect_timeout": 3,
@@ -293,7 +294,7 @@ QT_JOB_MODULES: list[str] = env.list("QT_JOB_MODULES", default=[])
 # Celery carries run ids and nothing else. Acknowledged early, on purpose: docs/decisions/0003.
 _EMBEDDED_BROKER = f"redis+socket://{DATA.valkey_socket}?virtual_host=0"
 CELERY_BROKER_URL: str = env.str("REDIS_URL", default="") or _EMBEDDED_BROKER
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3, "socket_keepalive": True}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 3, "socket_keepalive": True}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_ACCEPT_CONTENT = ["json"]
