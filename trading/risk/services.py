@@ -1,16 +1,16 @@
 """The one review that every order passes, atomic with the reservation of what it may come to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
-from django.db.models import Q, Sum
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from trading.risk.limits import Book, Breach, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
@@ -55,7 +55,9 @@ def review(
         raise RuntimeError("a review reserves exposure: call it in the transaction that stores the order")
     RiskAccount.objects.get_or_create(client_id=client_id)
     RiskAccount.objects.select_for_update().get(client_id=client_id)
-    refusal = _switches() or _limits(proposal, _with_reservations(client_id, read_book()))
+    # Reservations before fills: an order that is filled between the two reads counts twice, never not at all.
+    reserved = _reserved(client_id)
+    refusal = _switches() or _limits(proposal, _with_reservations(read_book(), reserved))
     RiskDecision.objects.create(
         client_id=client_id,
         client_order_id=client_order_id,
@@ -132,44 +134,73 @@ def _limits(proposal: Proposal, book: Book) -> Refusal | None:
     return None
 
 
-def _with_reservations(client_id: UUID, book: Book) -> Book:
-    rows = Reservation.objects.filter(client_id=client_id).values("symbol")
-    sums = rows.annotate(
-        buys=Sum("quantity", filter=Q(quantity__gt=0)), sells=Sum("quantity", filter=Q(quantity__lt=0))
-    ).order_by("symbol")
-    prices = dict(Reservation.objects.filter(client_id=client_id).order_by("created_at").values_list("symbol", "price"))
-    return replace(
-        book,
-        reserved_buys={row["symbol"]: row["buys"] or Decimal(0) for row in sums},
-        reserved_sells={row["symbol"]: row["sells"] or Decimal(0) for row in sums},
-        prices={**prices, **book.prices},
-    )
+def _reserved(client_id: UUID) -> list[Reservation]:
+    return list(Reservation.objects.filter(client_id=client_id).order_by("created_at"))
+
+
+def _with_reservations(book: Book, reserved: Sequence[Reservation]) -> Book:
+    buys: dict[str, Decimal] = {}
+    sells: dict[str, Decimal] = {}
+    for row in reserved:
+        way = buys if row.quantity > 0 else sells
+        way[row.symbol] = way.get(row.symbol, Decimal(0)) + row.quantity
+    prices = {row.symbol: row.price for row in reserved}
+    return replace(book, reserved_buys=buys, reserved_sells=sells, prices={**prices, **book.prices})
 
 
 @contextmanager
 def sending() -> Iterator[Refusal | None]:
     """Around the sending of an order: a refusal when that is not allowed now.
 
-    A halt that has returned waits for all who are inside and lets nobody in, so that no order leaves after it.
+    A halt that has returned has waited for all who were inside and lets nobody in, so that no order leaves after it.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_SENDERS_LOCK])
         try:
+            cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_SENDERS_LOCK])
             yield _switches()
         finally:
             cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [_SENDERS_LOCK])
 
 
+class StillSending(RuntimeError):
+    """The switch is set and nothing more is sent, but an order that was being sent then is not answered yet."""
+
+
 def set_switches(
-    *, kill_switch: bool | None = None, halted: bool | None = None, reason: str = "", by: str = ""
+    *,
+    kill_switch: bool | None = None,
+    halted: bool | None = None,
+    reason: str = "",
+    by: str = "",
+    patience: timedelta = timedelta(seconds=20),
 ) -> Guard:
-    """Turn the kill switch or the halt on or off; when it returns, no order that was under way leaves any more."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SENDERS_LOCK])
+    """Turn the kill switch or the halt on or off; when it returns, no order that was under way leaves any more.
+
+    The switch holds from the first moment, for it is committed before the wait for those who are sending. Raises
+    `StillSending` when that lasts longer than ``patience``. Must not be called inside a transaction.
+    """
+    with transaction.atomic(durable=True):
         guard = Guard.objects.select_for_update().get(id=1)
         guard.kill_switch = guard.kill_switch if kill_switch is None else kill_switch
         guard.halted = guard.halted if halted is None else halted
         guard.reason, guard.changed_by = reason[:200], by[:200]
         guard.save()
+    if kill_switch or halted:
+        _wait_for_senders(patience)
     return guard
+
+
+def _wait_for_senders(patience: timedelta) -> None:
+    milliseconds = str(int(patience.total_seconds() * 1000))
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)",
+                [milliseconds],
+            )
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SENDERS_LOCK])
+    except OperationalError as error:
+        raise StillSending(
+            f"The switch is on and nothing more is sent. An order that was already being sent is not answered after"
+            f" {patience.total_seconds():g} s; look at the orders that are sent or unknown. ({error})"
+        ) from error

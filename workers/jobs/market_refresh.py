@@ -10,6 +10,7 @@ from trading.jobs.context import StepContext
 from trading.jobs.outcomes import PermanentError, RetryLater
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
 from trading.marketdata import providers, selectors, services
+from trading.marketdata.providers import Bar
 
 MOOD_BARS = 60
 QUOTE_LIFETIME_SECONDS = 86_400
@@ -23,22 +24,21 @@ def candles(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         raise PermanentError(str(error)) from None
     symbols = settings.QUANTUM_TRADER_SYMBOLS
     until = provider.market_time(now=ctx.now, last=selectors.newest_time())
-    new: dict[str, int] = {}
+    found: dict[str, list[Bar]] = {}
     unknown: list[str] = []
     for number, symbol in enumerate(symbols, 1):
         try:
-            bars = provider.candles(symbol, after=selectors.last_time(symbol), until=until)
+            found[symbol] = provider.candles(symbol, after=selectors.last_time(symbol), until=until)
         except LookupError:
             unknown.append(symbol)
-            continue
         except providers.ProviderError as error:
             raise RetryLater(f"{provider.name}: {error}") from error
-        with ctx.transaction():
-            new[symbol] = services.store(bars, source=provider.name).new
         ctx.progress(number, len(symbols), symbol)
-    if not new:
+    if not found:
         named = ", ".join(symbols)
         raise PermanentError(f"The provider {provider.name!r} knows none of QUANTUM_TRADER_SYMBOLS ({named}).")
+    with ctx.transaction():  # all symbols at once, or a retry would take the rest for one bar further
+        new = {symbol: services.store(bars, source=provider.name).new for symbol, bars in found.items()}
     return {"provider": provider.name, "until": until.isoformat(), "new": new, "unknown": unknown}
 
 

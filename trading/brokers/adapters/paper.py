@@ -102,6 +102,8 @@ def _fill(order: PaperOrder, account: PaperAccount, holding: PaperHolding, trade
     if side is Side.BUY:
         affordable = (account.cash / (price * (1 + rate))).quantize(LOT, ROUND_DOWN)
         quantity = min(quantity, affordable)
+        if quantity > 0 and _worth(quantity, price) + _worth(quantity, price * rate) > account.cash:
+            quantity -= LOT  # each rounds up, by half the smallest unit at most
     if quantity <= 0:
         order.status = OrderStatus.REJECTED
         order.reason = (
@@ -109,16 +111,20 @@ def _fill(order: PaperOrder, account: PaperAccount, holding: PaperHolding, trade
         )
         return
     order.filled_quantity, order.price = quantity, price
-    order.fee = (quantity * price * rate).quantize(CENT, ROUND_HALF_UP)
+    order.fee = _worth(quantity, price * rate)
     if quantity == order.quantity:
         order.status = OrderStatus.FILLED
     else:
         order.status = OrderStatus.CANCELLED
         order.reason = "filled in part; the rest was cancelled, as volume or cash had run out"
-    account.cash -= side.sign * quantity * price + order.fee
+    account.cash -= side.sign * _worth(quantity, price) + order.fee
     account.save(update_fields=["cash"])
     holding.quantity += side.sign * quantity
     holding.save(update_fields=["quantity"])
+
+
+def _worth(quantity: Decimal, each: Decimal) -> Decimal:
+    return (quantity * each).quantize(CENT, ROUND_HALF_UP)
 
 
 def _report(order: PaperOrder) -> OrderReport:

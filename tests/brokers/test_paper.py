@@ -1,0 +1,169 @@
+"""The paper venue: what it fills, what it charges, and that its books add up, computed apart in fractions."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from trading.brokers import quotes
+from trading.brokers.base import BrokerUnavailable, OrderStatus, Side, Ticket
+from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
+from trading.brokers.quotes import LastTrade
+from trading.brokers.registry import UnknownBroker, names, open_session
+from trading.brokers.services import open_paper_account
+from trading.core.ids import uuid7
+from trading.tenants.models import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+UNIT = Fraction(1, 10**8)
+
+
+@pytest.fixture
+def market() -> Iterator[dict[str, LastTrade]]:
+    """What trades, in place of the candles."""
+    trades = {"AAA": LastTrade(Decimal(100), Decimal(1_000_000))}
+    source = quotes._source
+    assert source is not None
+    quotes.provide(trades.get)
+    yield trades
+    quotes.provide(source)
+
+
+@pytest.fixture(autouse=True)
+def _fees(settings: Settings) -> None:
+    settings.QT_PAPER_FEE_BPS = settings.QT_PAPER_SLIPPAGE_BPS = Decimal(5)
+    settings.QT_PAPER_PARTICIPATION = Decimal("0.1")
+
+
+def _account(cash: str = "100000") -> Client:
+    client = Client.objects.create(name=f"Alpha {uuid7()}")
+    open_paper_account(client.id, cash=Decimal(cash))
+    return client
+
+
+def _ticket(side: Side, quantity: str, symbol: str = "AAA") -> Ticket:
+    return Ticket(f"qt-{uuid7()}", symbol, side, Decimal(quantity))
+
+
+def test_a_buy_and_a_sell_by_hand(market: dict[str, LastTrade]) -> None:
+    """Bought at 100 + 5 bps for 5 bps of 1,000.50, sold at 100 - 5 bps for 5 bps of 999.50."""
+    client = _account("100000")
+    broker = open_session("paper", client.id)
+    bought = broker.submit(_ticket(Side.BUY, "10"))
+    (part,) = bought.executions
+    assert bought.status is OrderStatus.FILLED
+    assert (part.quantity, part.price, part.fee) == (Decimal(10), Decimal("100.05"), Decimal("0.50025"))
+    assert broker.account().cash == Decimal("98998.99975")
+    sold = broker.submit(_ticket(Side.SELL, "10"))
+    assert (sold.executions[0].price, sold.executions[0].fee) == (Decimal("99.95"), Decimal("0.49975"))
+    assert broker.account().cash == Decimal("99998")
+
+
+def test_an_id_that_comes_twice_is_one_order(market: dict[str, LastTrade]) -> None:
+    client = _account()
+    broker = open_session("paper", client.id)
+    ticket = _ticket(Side.BUY, "10")
+    assert broker.find(ticket.client_order_id) is None
+    first = broker.submit(ticket)
+    market["AAA"] = LastTrade(Decimal(50), Decimal(10))
+    assert broker.submit(ticket) == broker.find(ticket.client_order_id) == first
+    assert PaperOrder.objects.count() == 1
+    assert PaperHolding.objects.get(account_id=client.id).quantity == 10
+
+
+def test_a_tenth_of_the_bars_volume_is_the_most(market: dict[str, LastTrade]) -> None:
+    market["AAA"] = LastTrade(Decimal(100), Decimal(50))
+    report = open_session("paper", _account().id).submit(_ticket(Side.BUY, "20"))
+    assert (report.status, report.executions[0].quantity) == (OrderStatus.CANCELLED, Decimal(5))
+
+
+@pytest.mark.parametrize(
+    ("side", "quantity", "symbol", "reason"),
+    [
+        (Side.SELL, "1", "AAA", "does not lend"),
+        (Side.BUY, "1", "BBB", "BBB is not traded here"),
+        (Side.BUY, "0.0005", "AAA", "multiple of 0.001"),
+        (Side.BUY, "0", "AAA", "must be a positive multiple"),
+        (Side.BUY, "1", "DRY", "no volume"),
+        (Side.BUY, "1", "DEAR", "not enough cash"),
+    ],
+)
+def test_what_it_rejects_changes_nothing(
+    market: dict[str, LastTrade], side: Side, quantity: str, symbol: str, reason: str
+) -> None:
+    market["DRY"] = LastTrade(Decimal(100), Decimal(0))
+    market["DEAR"] = LastTrade(Decimal(10**9), Decimal(1000))
+    client = _account()
+    broker = open_session("paper", client.id)
+    report = broker.submit(_ticket(side, quantity, symbol))
+    assert report.status is OrderStatus.REJECTED
+    assert reason in report.reason
+    assert report.executions == ()
+    assert broker.account().cash == 100_000
+
+
+def test_it_is_not_called_inside_a_transaction(market: dict[str, LastTrade]) -> None:
+    broker = open_session("paper", _account().id)
+    with transaction.atomic(), pytest.raises(RuntimeError, match="inside a transaction"):
+        broker.submit(_ticket(Side.BUY, "1"))
+    assert not PaperOrder.objects.exists()
+
+
+def test_no_account_and_no_such_venue_are_said(market: dict[str, LastTrade]) -> None:
+    stranger = Client.objects.create(name="Beta")
+    with pytest.raises(BrokerUnavailable, match="open_paper_account"):
+        open_session("paper", stranger.id).account()
+    assert names() == ["paper"]
+    with pytest.raises(UnknownBroker, match="there are: paper"):
+        open_session("papyrus", stranger.id)
+
+
+orders = st.lists(
+    st.tuples(st.sampled_from(Side), st.decimals("0.001", "900", places=3), st.decimals("0.01", "400", places=8)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(orders=orders, cash=st.decimals("1", "5000", places=8), volume=st.integers(1, 5000))
+def test_its_books_add_up(
+    market: dict[str, LastTrade], orders: list[tuple[Side, Decimal, Decimal]], cash: Decimal, volume: int
+) -> None:
+    """Cash is what it was less what was paid, to the smallest unit for each order; nothing is owed, nothing short."""
+    client = _account(str(cash))
+    broker = open_session("paper", client.id)
+    held, expected, filled = Decimal(0), Fraction(cash), 0
+    for side, quantity, price in orders:
+        market["AAA"] = LastTrade(price, Decimal(volume))
+        for part in broker.submit(_ticket(side, str(quantity))).executions:
+            filled += 1
+            held += side.sign * part.quantity
+            assert part.quantity <= min(quantity, Decimal(volume) / 10)
+            value = Fraction(part.quantity) * Fraction(part.price)
+            assert abs(Fraction(part.fee) - value * 5 / 10_000) <= UNIT / 2
+            assert abs(Fraction(part.price) / Fraction(price) - 1 - side.sign * Fraction(5, 10_000)) <= UNIT / Fraction(
+                price
+            )
+            expected -= side.sign * value + Fraction(part.fee)
+    account = PaperAccount.objects.get(client=client)
+    assert account.cash >= 0
+    assert abs(Fraction(account.cash) - expected) <= filled * UNIT / 2
+    holding = PaperHolding.objects.filter(account=account).first()
+    assert held == (holding.quantity if holding else 0) >= 0
+
+
+def test_cash_to_the_last_unit_is_spent_and_not_more(market: dict[str, LastTrade]) -> None:
+    """0.001 at 0.00000001 is worth 0.00000000001, which rounds to nothing; 0.001 at 0.015 costs 0.000015 and a fee
+    of 0.0000000075, rounded up to 0.00000001: the cash for that without the rounding does not buy it."""
+    market["AAA"] = LastTrade(Decimal("0.015"), Decimal(10))
+    client = _account("0.00001502")
+    report = open_session("paper", client.id).submit(_ticket(Side.BUY, "1"))
+    assert PaperAccount.objects.get(client=client).cash >= 0
+    assert report.status in (OrderStatus.CANCELLED, OrderStatus.REJECTED)
