@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import environ
+import psycopg
+import redis
 from rich.console import Console
 from rich.panel import Panel
 
@@ -29,6 +32,7 @@ from runtime.supervisor import Supervisor, read_procfile
 from runtime.valkey import ValkeyServer
 
 READY_SECONDS = 60.0
+REACH_SECONDS = 5
 DEMO = {
     "QUANTUM_TRADER_SYMBOLS": "AAPL,FB,GOOG,IBM,MSFT",
     "QT_MARKET_PROVIDER": "csv",
@@ -122,10 +126,16 @@ class Start:
                 f"It is running already in {folder.root}. Stop that one with Ctrl-C, or start a second copy beside it:"
                 " QT_DATA_DIR=.data2 PORT=8010 FLOWER_PORT=5565 make run"
             ) from None
-        if not os.environ.get("DATABASE_URL"):
+        if url := os.environ.get("DATABASE_URL"):
+            with self._step("Postgres: the server of DATABASE_URL"):
+                reach_postgres(url)
+        else:
             with self._step("Postgres: embedded"):
                 self._stack.enter_context(PostgresServer(folder))
-        if not os.environ.get("REDIS_URL"):
+        if url := os.environ.get("REDIS_URL"):
+            with self._step("Redis: the server of REDIS_URL"):
+                reach_redis(url)
+        else:
             with self._step("Redis: embedded Valkey"):
                 self._stack.enter_context(ValkeyServer(folder))
 
@@ -205,6 +215,44 @@ class Start:
         self._say("\nA day later in the market, and another cycle, from a second terminal:\n")
         self._say(".venv/bin/python manage.py run_job market-refresh")
         self._say(f".venv/bin/python manage.py run_job execution-cycle --client '{demo['client_name']}'\n")
+
+
+def reach_postgres(url: str) -> None:
+    """Connect once to the database of ``url``, as the settings will.
+
+    Raises `StepError`, which names no password, when that is no address of a Postgres or nothing answers there.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an unknown scheme, which is said below
+        told = environ.Env.db_url_config(url)
+    if told.get("ENGINE") != "django.db.backends.postgresql":
+        raise StepError("DATABASE_URL is not of the form postgres://user:password@host:5432/name. Correct or unset it.")
+    words = {"host": told["HOST"], "port": told["PORT"], "user": told["USER"], "password": told["PASSWORD"]}
+    given = {name: str(value) for name, value in words.items() if value}
+    try:
+        psycopg.connect(
+            **{**told.get("OPTIONS", {}), **given}, dbname=told["NAME"], connect_timeout=REACH_SECONDS
+        ).close()
+    except psycopg.Error as error:
+        raise StepError(
+            f"The server of DATABASE_URL cannot be used: {' '.join(str(error).split())}. Start it, or correct"
+            " DATABASE_URL, or unset it: then the embedded Postgres is used."
+        ) from None
+
+
+def reach_redis(url: str) -> None:
+    """Ask the server of ``url`` for a sign of life.
+
+    Raises `StepError`, which names no password, when that is no address of a Redis or nothing answers there.
+    """
+    remedy = "Start it, or correct REDIS_URL, or unset it: then the embedded Valkey is used."
+    try:
+        with redis.Redis.from_url(url, socket_timeout=REACH_SECONDS, socket_connect_timeout=REACH_SECONDS) as client:
+            client.ping()
+    except ValueError:
+        raise StepError(f"REDIS_URL is not of the form redis://:password@host:6379/0. {remedy}") from None
+    except redis.RedisError as error:
+        raise StepError(f"The server of REDIS_URL cannot be used: {error}. {remedy}") from None
 
 
 if __name__ == "__main__":

@@ -292,8 +292,8 @@ QT_HEARTBEAT_FILE: str = env.str("QT_HEARTBEAT_FILE", default="")
 QT_JOB_MODULES: list[str] = env.list("QT_JOB_MODULES", default=[])
 
 # Celery carries run ids and nothing else. Acknowledged early, on purpose: docs/decisions/0003.
-_EMBEDDED_BROKER = f"redis+socket://{DATA.valkey_socket}?virtual_host=0"
-CELERY_BROKER_URL: str = env.str("REDIS_URL", default="") or _EMBEDDED_BROKER
+# The same server as above; a Unix socket is spelled otherwise there.
+CELERY_BROKER_URL: str = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 3, "socket_keepalive": True}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
