@@ -215,6 +215,17 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Trading",
+                "items": [
+                    _link("Orders", "receipt_long", "admin:execution_order_changelist"),
+                    _link("Fills", "swap_horiz", "admin:execution_fill_changelist"),
+                    _link("Positions", "account_balance_wallet", "admin:execution_position_changelist"),
+                    _link("Risk decisions", "gavel", "admin:risk_riskdecision_changelist"),
+                    _link("Guard", "shield", "admin:risk_guard_changelist"),
+                    _link("Candles", "candlestick_chart", "admin:marketdata_candle_changelist"),
+                ],
+            },
+            {
                 "title": "Tenants",
                 "items": [
                     _link("Clients", "domain", "admin:tenants_client_changelist"),

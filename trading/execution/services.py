@@ -166,7 +166,10 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
 
 
 def settle_leftovers(client_id: UUID, run_id: UUID, broker: Broker, *, hold: Hold) -> list[Order]:
-    """Learn what became of orders that other runs sent, and withdraw what they never did; the orders touched."""
+    """Learn what became of orders that other runs sent, and withdraw what they never did; the orders touched.
+
+    Call it before planning: what an earlier run's order has bought must not be bought again.
+    """
     left = Order.objects.filter(client_id=client_id, broker=broker.name, state__in=OPEN).exclude(run_id=run_id)
     return [
         _withdraw(order, "its run ended before it was sent", hold)
@@ -200,12 +203,20 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
         _total(locked)
         locked.broker_order_id = report.broker_order_id[:64]
         locked.reason = report.reason[:300]
-        if report.is_final:
+        if _is_over(locked, report):
             locked.state = _final_state(locked, report)
             locked.finished_at = timezone.now()
             risk.settle(locked.client_order_id)
+        elif locked.state == OrderState.UNKNOWN:
+            locked.state = OrderState.SENT
         locked.save()
     return locked
+
+
+def _is_over(order: Order, report: OrderReport) -> bool:
+    """Whether nothing more will come of it; a venue that says ``filled`` before it shows every execution owes some."""
+    owes = report.status is OrderStatus.FILLED and order.filled_quantity < order.quantity
+    return report.is_final and not owes
 
 
 def _final_state(order: Order, report: OrderReport) -> OrderState:
@@ -285,6 +296,32 @@ def _withdraw(order: Order, reason: str, hold: Hold) -> Order:
         ):
             risk.settle(order.client_order_id)
     order.refresh_from_db()
+    return order
+
+
+class NotForgotten(ValueError):
+    """The order's outcome is known, or may yet become known by itself."""
+
+
+def write_off(order_id: UUID, *, by: str) -> Order:
+    """Close an order of which the venue has told ``by`` that it was never taken; its reservation is freed.
+
+    Raises `NotForgotten` unless it is sent or unknown, nothing of it is filled, and it is so old that no sender can
+    still be at it.
+    """
+    with transaction.atomic():
+        order = Order.objects.select_for_update(no_key=True).get(id=order_id)
+        if order.state not in (OrderState.SENT, OrderState.UNKNOWN):
+            raise NotForgotten(f"it is {order.get_state_display().lower()}")
+        if order.filled_quantity > 0:
+            raise NotForgotten("the venue has filled a part of it")
+        if timezone.now() - (order.sent_at or order.created_at) <= STALE_AFTER:
+            raise NotForgotten(f"it was sent less than {STALE_AFTER.seconds // 60} minutes ago")
+        order.state = OrderState.WITHDRAWN
+        order.reason = f"written off by {by}: the venue never took it"[:300]
+        order.finished_at = timezone.now()
+        order.save()
+        risk.settle(order.client_order_id)
     return order
 
 

@@ -60,8 +60,13 @@ def targets(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
 
 def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
-    """Plan the orders that lead to the targets, review each, and store it as an intent or a refusal."""
+    """Plan the orders that lead to the targets, review each, and store it as an intent or a refusal.
+
+    What earlier runs left open is settled first; a symbol in which an order remains unknown is left alone.
+    """
     broker = _broker(ctx)
+    if not ctx.dry_run:  # a venue is asked outside transactions, and a dry run is inside one
+        services.settle_leftovers(ctx.client_id, ctx.run_id, broker, hold=ctx.transaction)
     cash = _cash(broker)
     held = {row.symbol: row.quantity for row in Position.objects.filter(client_id=ctx.client_id).exclude(quantity=0)}
     weights = {symbol: Decimal(weight) for symbol, weight in ctx.returned["targets"]["weights"].items()}
@@ -71,13 +76,13 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     planned = planning.plan(weights, held, prices, cash=cash, rules=services.rules(broker), unsettled=unsettled)
     with ctx.transaction():
         orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name)
-    return {"cash": f"{cash:.2f}", "orders": [_shown(order) for order in orders]}
+    shown = [_shown(order) for order in orders]
+    return {"cash": f"{cash:.2f}", "orders": shown, "left_alone": sorted(unsettled)}
 
 
 def orders(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     """Send the approved orders to the venue, sells first, and write down what it answers."""
     broker = _broker(ctx)
-    services.settle_leftovers(ctx.client_id, ctx.run_id, broker, hold=ctx.transaction)
     todo = list(Order.objects.filter(run_id=ctx.run_id).exclude(state=OrderState.REFUSED).order_by("sequence"))
     done = []
     for number, order in enumerate(todo, 1):

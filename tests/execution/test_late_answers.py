@@ -1,0 +1,54 @@
+"""Venues that answer in parts: what they have shown counts, what they owe stays open."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from tests.execution.conftest import Venue, buy, intend
+from trading.brokers.base import Execution, OrderReport, OrderStatus
+from trading.execution import services
+from trading.execution.models import Order, OrderState, Position
+from trading.risk.models import Reservation
+from trading.tenants.models import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOLD = services.in_transaction
+AT = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def _part(number: int, quantity: str) -> Execution:
+    return Execution(f"x{number}", Decimal(quantity), Decimal(100), Decimal(0), AT)
+
+
+def _unknown(desk: Client, venue: Venue) -> Order:
+    venue.fails = ["lost answer"]
+    (order,) = intend(desk, buy("5"))
+    order = services.submit(order, venue, hold=HOLD)
+    assert order.state == OrderState.UNKNOWN
+    return order
+
+
+def _held(desk: Client) -> Decimal:
+    return Position.objects.get(client=desk, symbol="AAA").quantity
+
+
+def test_filled_is_believed_when_every_execution_is_there(desk: Client, market: None, venue: Venue) -> None:
+    order = _unknown(desk, venue)
+    report = OrderReport(order.client_order_id, "v", OrderStatus.FILLED, (_part(1, "2"),))
+    order = services.record(order, report, hold=HOLD)
+    assert (order.state, order.filled_quantity, order.finished_at) == (OrderState.SENT, 2, None)
+    assert (_held(desk), Reservation.objects.count()) == (2, 1)
+    order = services.record(order, replace(report, executions=(_part(1, "2"), _part(2, "3"))), hold=HOLD)
+    assert (order.state, order.filled_quantity) == (OrderState.FILLED, 5)
+    assert (_held(desk), Reservation.objects.count()) == (5, 0)
+
+
+def test_a_part_that_was_cancelled_with_its_rest_is_final(desk: Client, market: None, venue: Venue) -> None:
+    order = _unknown(desk, venue)
+    open_still = OrderReport(order.client_order_id, "v", OrderStatus.PARTIALLY_FILLED, (_part(1, "2"),))
+    assert services.record(order, open_still, hold=HOLD).state == OrderState.SENT
+    order = services.record(order, replace(open_still, status=OrderStatus.CANCELLED), hold=HOLD)
+    assert (order.state, _held(desk)) == (OrderState.PARTIALLY_FILLED, 2)
+    assert not Reservation.objects.exists()

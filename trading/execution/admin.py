@@ -1,0 +1,135 @@
+"""Orders, fills, positions and snapshots in the admin: written by the platform alone."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+
+from trading.core.confirm import Operation, Refused
+from trading.execution import services
+from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
+from trading.jobs.admin import Ledger
+
+ORDER_COLOURS = {
+    OrderState.REFUSED.label: "warning",
+    OrderState.INTENDED.label: "info",
+    OrderState.SENT.label: "primary",
+    OrderState.UNKNOWN.label: "danger",
+    OrderState.FILLED.label: "success",
+    OrderState.PARTIALLY_FILLED.label: "success",
+    OrderState.REJECTED.label: "danger",
+    OrderState.WITHDRAWN.label: "default",
+}
+
+
+def _write_off(order_id: UUID, by: str) -> str:
+    try:
+        services.write_off(order_id, by=by)
+    except services.NotForgotten as error:
+        raise Refused(str(error)) from error
+    return "written off; what was reserved for it is free"
+
+
+WRITE_OFF = Operation(
+    name="write-off",
+    title="Write off",
+    question="Has the venue itself told you that it never took this order? It is closed, and its reservation freed.",
+    perform=_write_off,
+    applies=lambda order: order.state in (OrderState.SENT, OrderState.UNKNOWN),
+    is_danger=True,
+)
+
+
+class _Book(Ledger):
+    """What all of these lists share: newest first, by the key, without counting."""
+
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_select_related = ["client"]
+    list_per_page = 50
+    list_fullwidth = True
+    list_filter_submit = True
+    sortable_by = ()
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Operations only; none of these is deleted."""
+        return super().get_actions(request) if self.operations else {}
+
+
+@admin.register(Order)
+class OrderAdmin(_Book):
+    """Every order that was ever intended, with what became of it."""
+
+    operations = (WRITE_OFF,)
+    change_form_template = "admin/jobs/jobrun_form.html"
+    list_display = [
+        "__str__", "shown_state", "client", "filled_quantity", "average_price", "fees", "reason", "created_at",
+    ]  # fmt: skip
+    list_filter = [("state", ChoicesDropdownFilter), ("client", AutocompleteSelectFilter), "side", "symbol"]
+    search_fields = ["client_order_id", "broker_order_id"]
+    search_help_text = "Our order id or the venue's."
+    fieldsets = [
+        (None, {"fields": ["shown_state", "reason", "client", "shown_run"]}),
+        ("Intent", {"fields": [("side", "symbol"), ("quantity", "reference_price", "previous_price"),
+                               ("sequence", "client_order_id"), "created_at"]}),
+        ("Outcome", {"fields": [("filled_quantity", "average_price", "fees"), ("broker", "broker_order_id"),
+                                ("sent_at", "finished_at")]}),
+    ]  # fmt: skip
+    readonly_fields = ["shown_state", "shown_run"]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """An order's page with the button that its state allows."""
+        order = self.get_object(request, object_id) if object_id else None
+        buttons = self.buttons(order) if order is not None and self.has_operate_permission(request) else []
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "operations": buttons})
+
+    @display(description="State", label=ORDER_COLOURS)
+    def shown_state(self, order: Order) -> str:
+        """The state as a badge."""
+        return order.get_state_display()
+
+    @display(description="Run")
+    def shown_run(self, order: Order) -> SafeString:
+        """The run that intended it; retention may have removed that since."""
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:jobs_jobrun_change", args=[order.run_id]), order.run_id
+        )
+
+
+@admin.register(Fill)
+class FillAdmin(_Book):
+    """Executions, as the venues reported them."""
+
+    list_display = ["__str__", "client", "fee", "realised_pnl", "broker", "execution_id", "time"]
+    list_filter = [("client", AutocompleteSelectFilter), "symbol", "broker"]
+    search_fields = ["execution_id"]
+    search_help_text = "The venue's execution id."
+
+
+@admin.register(Position)
+class PositionAdmin(_Book):
+    """What each client holds: the sum of its fills."""
+
+    list_display = ["__str__", "client", "average_cost", "realised_pnl", "updated_at"]
+    list_filter = [("client", AutocompleteSelectFilter), "symbol"]
+
+
+@admin.register(PortfolioSnapshot)
+class PortfolioSnapshotAdmin(_Book):
+    """Cash, equity and exposure at the end of each cycle."""
+
+    list_display = ["time", "client", "equity", "cash", "gross_exposure"]
+    list_filter = [("client", AutocompleteSelectFilter)]
