@@ -21,7 +21,7 @@ drill: install ## the long fault drill: 1,000 jobs while processes and servers a
 	@$(BIN)/python -m tests.faults.drill --jobs 1000
 
 fuzz: install ## longer property tests and fuzzing of the API
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 tests
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests
 
 bench: install ## the benchmarks
 	@$(BIN)/python -m benchmarks.jobs

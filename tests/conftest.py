@@ -1,13 +1,19 @@
 """One Postgres and one Valkey for the whole test session, in the folder of config/settings/test.py."""
 
+import os
 import shutil
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
+
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 SERVERS = pytest.StashKey[ExitStack]()
 

@@ -1,13 +1,22 @@
 """The doctor and the checks at start."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.core.management import call_command
 from pytest_django import Settings
 
+from runtime.folder import PROJECT_DIR, DataFolder
+from runtime.valkey import ValkeyServer
 from trading.jobs import processes, services
 from trading.jobs.models import JobQueue
 from trading.operations import checks
@@ -53,6 +62,53 @@ def test_with_redis_away_it_says_so_and_goes_on(settings: Settings) -> None:
     settings.REDIS_URL = "unix:///nonexistent/valkey.sock?db=0"
     assert [finding.level for finding in found("redis")] == ["error"]
     assert found("worker")
+
+
+def test_a_rented_redis_that_refuses_config_is_examined(settings: Settings, tmp_path: Path) -> None:
+    with ValkeyServer(DataFolder(tmp_path / "data"), persistent=False) as server:
+        with redis.Redis.from_url(server.url) as root:
+            root.config_set("maxmemory-policy", "allkeys-lru")
+            root.execute_command("ACL", "SETUSER", "tenant", "on", ">word", "~*", "+@all", "-config")
+        settings.REDIS_URL = server.url.replace("unix://", "unix://tenant:word@")
+        said = [(finding.level, finding.message) for finding in found("redis")]
+    assert said == [
+        ("ok", "answers"),
+        ("warning", "maxmemory-policy is allkeys-lru"),
+        ("warning", "keeps no append-only file over a restart"),
+    ]
+
+
+def test_with_everything_away_each_is_said_once_without_a_trace_or_a_password() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nowhere = f"hidden-word@127.0.0.1:{probe.getsockname()[1]}"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--json"],
+        cwd=PROJECT_DIR,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings.dev",
+            "DATABASE_URL": f"postgres://quantum:{nowhere}/quantum",
+            "REDIS_URL": f"redis://:{nowhere}/0",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "hidden-word" not in done.stdout + done.stderr
+    subjects = [finding["subject"] for finding in json.loads(done.stdout) if finding["level"] == "error"]
+    assert sorted(subjects) == ["database", "redis"]
+
+
+def test_the_table_shows_what_servers_say_as_they_say_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding("redis", "warning", "[/nonsense] and [bold]words", "[red]fix")
+    monkeypatch.setattr("trading.operations.management.commands.doctor.diagnose", lambda: iter([finding]))
+    with redirect_stdout(StringIO()) as out:
+        call_command("doctor", stdout=out)
+    assert "[/nonsense] and [bold]words" in out.getvalue()
+    assert "0 errors, 1 warnings." in out.getvalue()
 
 
 def test_the_command_s_exit_status(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:

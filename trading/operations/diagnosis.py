@@ -36,9 +36,13 @@ class Finding:
 
 
 def diagnose() -> Iterator[Finding]:
-    """Look at everything; what cannot be looked at is a finding too."""
+    """Look at everything; what cannot be looked at is a finding too, once."""
+    said = set[Finding]()
     for look in (_python, _settings, _files, _database, _broker, _work):
-        yield from _guarded(look)
+        for finding in _guarded(look):
+            if finding not in said:  # a server that is away is met again by the next look
+                said.add(finding)
+                yield finding
 
 
 def _guarded(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -130,16 +134,16 @@ def _database() -> Iterator[Finding]:
 def _broker() -> Iterator[Finding]:
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=3) as client:
         client.ping()
-        memory = client.config_get("maxmemory-policy").get("maxmemory-policy")
-        append = client.config_get("appendonly").get("appendonly")
-        saves = client.config_get("save").get("save")
-    yield Finding("redis", "ok", "answers")
-    if memory != "noeviction":
+        yield Finding("redis", "ok", "answers")
+        # By INFO, not CONFIG, which rented servers refuse.
+        memory, persistence = client.info("memory"), client.info("persistence")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
         fix = "Set maxmemory-policy noeviction; what is evicted is only found again after seconds."
-        yield Finding("redis", "warning", f"maxmemory-policy is {memory}", fix)
-    if append != "yes" and not saves:
+        yield Finding("redis", "warning", f"maxmemory-policy is {policy}", fix)
+    if not persistence.get("aof_enabled"):
         fix = "Set appendonly yes; without it a restart costs seconds until the keepers ring again."
-        yield Finding("redis", "warning", "keeps nothing over a restart", fix)
+        yield Finding("redis", "warning", "keeps no append-only file over a restart", fix)
 
 
 def _work() -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from trading.operations.diagnosis import Finding, diagnose
 
@@ -40,7 +41,8 @@ class Command(BaseCommand):
             table.add_column(title, overflow="fold")
         for finding in findings:
             style = STYLES[finding.level]
-            table.add_row(f"[{style}]{finding.level}[/]", finding.subject, finding.message, finding.fix)
+            said = (Text(part) for part in (finding.subject, finding.message, finding.fix))  # not read as markup
+            table.add_row(Text(finding.level, style), *said)
         Console(width=None if sys.stdout.isatty() else 140).print(table)
         errors = sum(finding.level == "error" for finding in findings)
         warnings = sum(finding.level == "warning" for finding in findings)
