@@ -15,7 +15,7 @@ from trading.brokers import quotes
 from trading.brokers.base import BrokerUnavailable, OrderStatus, Side, Ticket
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.quotes import LastTrade
-from trading.brokers.registry import UnknownBroker, names, open_session
+from trading.brokers.registry import UnknownBroker, open_session
 from trading.brokers.services import open_paper_account
 from trading.core.ids import uuid7
 from trading.tenants.models import Client
@@ -55,12 +55,12 @@ def test_a_buy_and_a_sell_by_hand(market: dict[str, LastTrade]) -> None:
     """Bought at 100 + 5 bps for 5 bps of 1,000.50, sold at 100 - 5 bps for 5 bps of 999.50."""
     client = _account("100000")
     broker = open_session("paper", client.id)
-    bought = broker.submit(_ticket(Side.BUY, "10"))
+    bought = broker.place(_ticket(Side.BUY, "10"))
     (part,) = bought.executions
     assert bought.status is OrderStatus.FILLED
     assert (part.quantity, part.price, part.fee) == (Decimal(10), Decimal("100.05"), Decimal("0.50025"))
     assert broker.account().cash == Decimal("98998.99975")
-    sold = broker.submit(_ticket(Side.SELL, "10"))
+    sold = broker.place(_ticket(Side.SELL, "10"))
     assert (sold.executions[0].price, sold.executions[0].fee) == (Decimal("99.95"), Decimal("0.49975"))
     assert broker.account().cash == Decimal("99998")
 
@@ -69,17 +69,17 @@ def test_an_id_that_comes_twice_is_one_order(market: dict[str, LastTrade]) -> No
     client = _account()
     broker = open_session("paper", client.id)
     ticket = _ticket(Side.BUY, "10")
-    assert broker.find(ticket.client_order_id) is None
-    first = broker.submit(ticket)
+    assert broker.order(ticket.client_order_id, symbol="AAA") is None
+    first = broker.place(ticket)
     market["AAA"] = LastTrade(Decimal(50), Decimal(10))
-    assert broker.submit(ticket) == broker.find(ticket.client_order_id) == first
+    assert broker.place(ticket) == broker.order(ticket.client_order_id, symbol="AAA") == first
     assert PaperOrder.objects.count() == 1
     assert PaperHolding.objects.get(account_id=client.id).quantity == 10
 
 
 def test_a_tenth_of_the_bars_volume_is_the_most(market: dict[str, LastTrade]) -> None:
     market["AAA"] = LastTrade(Decimal(100), Decimal(50))
-    report = open_session("paper", _account().id).submit(_ticket(Side.BUY, "20"))
+    report = open_session("paper", _account().id).place(_ticket(Side.BUY, "20"))
     assert (report.status, report.executions[0].quantity) == (OrderStatus.CANCELLED, Decimal(5))
 
 
@@ -101,7 +101,7 @@ def test_what_it_rejects_changes_nothing(
     market["DEAR"] = LastTrade(Decimal(10**9), Decimal(1000))
     client = _account()
     broker = open_session("paper", client.id)
-    report = broker.submit(_ticket(side, quantity, symbol))
+    report = broker.place(_ticket(side, quantity, symbol))
     assert report.status is OrderStatus.REJECTED
     assert reason in report.reason
     assert report.executions == ()
@@ -111,7 +111,7 @@ def test_what_it_rejects_changes_nothing(
 def test_it_is_not_called_inside_a_transaction(market: dict[str, LastTrade]) -> None:
     broker = open_session("paper", _account().id)
     with transaction.atomic(), pytest.raises(RuntimeError, match="inside a transaction"):
-        broker.submit(_ticket(Side.BUY, "1"))
+        broker.place(_ticket(Side.BUY, "1"))
     assert not PaperOrder.objects.exists()
 
 
@@ -119,8 +119,7 @@ def test_no_account_and_no_such_venue_are_said(market: dict[str, LastTrade]) -> 
     stranger = Client.objects.create(name="Beta")
     with pytest.raises(BrokerUnavailable, match="open_paper_account"):
         open_session("paper", stranger.id).account()
-    assert names() == ["paper"]
-    with pytest.raises(UnknownBroker, match="there are: paper"):
+    with pytest.raises(UnknownBroker, match=r"there are: .*paper"):
         open_session("papyrus", stranger.id)
 
 
@@ -142,7 +141,7 @@ def test_its_books_add_up(
     held, expected, filled = Decimal(0), Fraction(cash), 0
     for side, quantity, price in orders:
         market["AAA"] = LastTrade(price, Decimal(volume))
-        for part in broker.submit(_ticket(side, str(quantity))).executions:
+        for part in broker.place(_ticket(side, str(quantity))).executions:
             filled += 1
             held += side.sign * part.quantity
             assert part.quantity <= min(quantity, Decimal(volume) / 10)
@@ -164,6 +163,6 @@ def test_cash_to_the_last_unit_is_spent_and_not_more(market: dict[str, LastTrade
     of 0.0000000075, rounded up to 0.00000001: the cash for that without the rounding does not buy it."""
     market["AAA"] = LastTrade(Decimal("0.015"), Decimal(10))
     client = _account("0.00001502")
-    report = open_session("paper", client.id).submit(_ticket(Side.BUY, "1"))
+    report = open_session("paper", client.id).place(_ticket(Side.BUY, "1"))
     assert PaperAccount.objects.get(client=client).cash >= 0
     assert report.status in (OrderStatus.CANCELLED, OrderStatus.REJECTED)

@@ -13,6 +13,7 @@ from django.db import transaction
 from trading.brokers.base import (
     Account,
     BrokerUnavailable,
+    Capabilities,
     Execution,
     OrderReport,
     OrderStatus,
@@ -44,12 +45,16 @@ class Venue:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _orders: dict[str, Ticket] = field(default_factory=dict)
 
-    def submit(self, ticket: Ticket) -> OrderReport:
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(deduplicates_client_ids=self.deduplicates, queries_by_client_id=True)
+
+    def place(self, ticket: Ticket) -> OrderReport:
         with self._lock:
             self.submissions.append(ticket.client_order_id)
             failure = self.fails.pop(0) if self.fails else ""
             if failure == "unreachable":
-                raise BrokerUnavailable("refused", broker=self.name, operation="submit", code="down", retryable=True)
+                raise BrokerUnavailable("refused", broker=self.name, operation="submit", code="down")
             if failure != "lost request" and (ticket.client_order_id not in self._orders or not self.deduplicates):
                 self.accepted.append(ticket.client_order_id)
                 self._orders[ticket.client_order_id] = ticket
@@ -57,7 +62,7 @@ class Venue:
                 raise OutcomeUnknown("no answer", broker=self.name, operation="submit", code="timeout")
             return self._report(ticket)
 
-    def find(self, client_order_id: str) -> OrderReport | None:
+    def order(self, client_order_id: str, *, symbol: str) -> OrderReport | None:
         ticket = self._orders.get(client_order_id)
         return None if ticket is None else self._report(ticket)
 

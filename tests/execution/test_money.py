@@ -94,7 +94,7 @@ def test_what_was_surely_not_taken_may_be_sent_again(desk: Client, market: None,
 def test_one_report_counts_once(desk: Client, market: None, venue: Venue) -> None:
     (order,) = intend(desk, buy())
     order = services.submit(order, venue, hold=HOLD)
-    report = venue.find(order.client_order_id)
+    report = venue.order(order.client_order_id, symbol=order.symbol)
     assert report is not None
     for _ in range(3):
         services.record(order, report, hold=HOLD)

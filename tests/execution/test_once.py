@@ -144,7 +144,7 @@ def test_two_who_read_the_same_intent_send_it_once() -> None:
 def test_a_report_counts_once() -> None:
     venue, order = Venue(), _intent()
     services.submit(order, venue, hold=services.in_transaction)
-    report = venue.find(order.client_order_id)
+    report = venue.order(order.client_order_id, symbol=order.symbol)
     assert report is not None
     services.record(_again(order), report, hold=services.in_transaction)
     assert (Fill.objects.count(), Position.objects.get().quantity, Position.objects.get().realised_pnl) == (1, 5, -1)

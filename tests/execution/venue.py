@@ -9,6 +9,7 @@ from typing import Literal
 from trading.brokers.base import (
     Account,
     BrokerUnavailable,
+    Capabilities,
     Execution,
     OrderReport,
     OrderStatus,
@@ -34,7 +35,11 @@ class Venue:
         self._reports: dict[str, OrderReport] = {}
         self._lock = Lock()
 
-    def submit(self, ticket: Ticket) -> OrderReport:
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(deduplicates_client_ids=self.deduplicates, queries_by_client_id=True)
+
+    def place(self, ticket: Ticket) -> OrderReport:
         with self._lock:
             self.submissions[ticket.client_order_id] += 1
             if self.fault == "unreachable":
@@ -55,7 +60,7 @@ class Venue:
         )
         self._reports[known] = OrderReport(known, f"v-{known}", OrderStatus.FILLED, (part,))
 
-    def find(self, client_order_id: str) -> OrderReport | None:
+    def order(self, client_order_id: str, *, symbol: str) -> OrderReport | None:
         return None if self.is_hiding else self._reports.get(client_order_id)
 
     def account(self) -> Account:

@@ -2,10 +2,12 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from trading.brokers import adapters
-from trading.brokers.base import Adapter, Broker
+from trading.brokers.base import Adapter, Broker, BrokerRefused
 
 
 class UnknownBroker(LookupError):
@@ -17,9 +19,26 @@ def names() -> list[str]:
     return sorted(info.name for info in pkgutil.iter_modules(adapters.__path__))
 
 
-def open_session(name: str, client_id: UUID) -> Broker:
-    """A session with the venue called ``name``; raises `UnknownBroker` or `BrokerError`."""
+def adapter(name: str) -> Adapter:
+    """The adapter called ``name``; raises `UnknownBroker`."""
     if name not in names():
         raise UnknownBroker(f"No broker is called {name!r}; there are: {', '.join(names())}.")
-    adapter: Adapter = importlib.import_module(f"{adapters.__name__}.{name}").ADAPTER
-    return adapter.open(client_id)
+    found: Adapter = importlib.import_module(f"{adapters.__name__}.{name}").ADAPTER
+    return found
+
+
+def open_session(name: str, client_id: UUID, *, credentials: Mapping[str, Any] | None = None) -> Broker:
+    """A session with the venue called ``name``; close it after use.
+
+    ``credentials`` are the fields of that adapter's model. Raises `UnknownBroker`, `BrokerError`, or
+    `pydantic.ValidationError` for credentials that do not fit the model.
+    """
+    found = adapter(name)
+    if credentials is None and any(field.is_required() for field in found.credentials.model_fields.values()):
+        raise BrokerRefused(
+            f"No credentials are stored for {name}: connect the broker first.",
+            broker=name,
+            operation="session",
+            code="no_credentials",
+        )
+    return found.open(client_id, found.credentials.model_validate(credentials or {}))

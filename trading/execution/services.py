@@ -20,6 +20,7 @@ from django.utils import timezone
 from trading.brokers.base import (
     Broker,
     BrokerError,
+    BrokerRefused,
     BrokerUnavailable,
     Execution,
     OrderReport,
@@ -113,8 +114,8 @@ def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
     """Bring ``order`` to its outcome from wherever it stands; nothing is ever sent twice.
 
     ``hold`` opens the sender's fenced transaction. An order that was sent before is asked for, not sent again, unless
-    the venue does not have it, would recognise its id, and the intent is fresh. Raises `BrokerUnavailable` when it was
-    surely not taken.
+    the venue does not have it, would recognise its id, and the intent is fresh. Raises `BrokerUnavailable` or
+    `BrokerRefused` when it was surely not taken.
     """
     if order.state == OrderState.INTENDED:
         if timezone.now() - order.created_at > STALE_AFTER:
@@ -149,13 +150,13 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
         proposal = approval.proposal
         ticket = Ticket(approval.client_order_id, proposal.symbol, proposal.side, proposal.quantity)
         try:
-            report = broker.submit(ticket)
+            report = broker.place(ticket)
         except OutcomeUnknown as error:
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
             return _mark_unknown(order, str(error), hold)
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, BrokerRefused) as error:
             if was_sent:
-                return _mark_unknown(order, f"the venue could not be reached again: {error}", hold)
+                return _mark_unknown(order, f"the venue did not take it again: {error}", hold)
             with hold():
                 Order.objects.filter(id=order.id, state=OrderState.SENT).update(state=OrderState.INTENDED, sent_at=None)
             raise
@@ -182,12 +183,12 @@ def settle_leftovers(client_id: UUID, run_id: UUID, broker: Broker, *, hold: Hol
 def resolve(order: Order, broker: Broker, *, hold: Hold) -> Order:
     """Learn what became of an order that was sent: the venue is asked for its id."""
     try:
-        report = broker.find(order.client_order_id)
+        report = broker.order(order.client_order_id, symbol=order.symbol)
     except BrokerError as error:
         return _mark_unknown(order, f"the venue could not be asked: {error}", hold)
     if report is not None:
         return record(order, report, hold=hold)
-    if broker.deduplicates and timezone.now() - order.created_at <= STALE_AFTER:
+    if broker.capabilities.deduplicates_client_ids and timezone.now() - order.created_at <= STALE_AFTER:
         answer = risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):
             return _send(order, answer, broker, hold)
@@ -214,8 +215,11 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
 
 
 def _is_over(order: Order, report: OrderReport) -> bool:
-    """Whether nothing more will come of it; a venue that says ``filled`` before it shows every execution owes some."""
-    owes = report.status is OrderStatus.FILLED and order.filled_quantity < order.quantity
+    """Whether nothing more will come of it; a venue that says ``filled`` before it shows every execution owes some.
+
+    What it took is the quantity rounded down to its lot.
+    """
+    owes = report.status is OrderStatus.FILLED and order.filled_quantity < (report.quantity or order.quantity)
     return report.is_final and not owes
 
 

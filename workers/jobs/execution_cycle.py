@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 
-from trading.brokers.base import Broker, BrokerError, BrokerUnavailable
+from trading.brokers.base import Broker, BrokerError, BrokerRefused, BrokerUnavailable
 from trading.brokers.registry import UnknownBroker, open_session
 from trading.execution import planning, selectors, services
 from trading.execution.models import Order, OrderState, Position
@@ -90,6 +90,8 @@ def orders(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
             done.append(services.submit(order, broker, hold=ctx.transaction))
         except BrokerUnavailable as error:
             raise RetryLater(f"{broker.name} cannot be reached: {error}") from error
+        except BrokerRefused as error:
+            raise PermanentError(f"{broker.name} refuses: {error}") from error
         ctx.progress(number, len(todo), str(order))
     return {"orders": [_shown(order) for order in done]}
 

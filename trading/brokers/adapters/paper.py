@@ -5,13 +5,32 @@ An order trades at the last close moved against it by ``QT_PAPER_SLIPPAGE_BPS``,
 margin: no cash, no buy; no holding, no sell.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.utils import timezone
 
-from trading.brokers.base import Account, BrokerUnavailable, Execution, OrderReport, OrderStatus, Side, Ticket
+from trading.brokers.base import (
+    AccountFill,
+    Balance,
+    Broker,
+    BrokerRefused,
+    BrokerUnavailable,
+    Capabilities,
+    Credentials,
+    Execution,
+    Holding,
+    OrderReport,
+    OrderStatus,
+    Side,
+    Ticket,
+    TimeInForce,
+)
+from trading.brokers.instruments import Instrument, Quote
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.quotes import LastTrade, last_trade
 
@@ -20,17 +39,22 @@ CENT = Decimal("0.00000001")
 BPS = Decimal(10_000)
 
 
-class PaperBroker:
+class PaperBroker(Broker):
     """One client's session. It keeps books of its own and answers only from those."""
 
     name = "paper"
-    deduplicates = True
+    capabilities = Capabilities(deduplicates_client_ids=True, queries_by_client_id=True, rests_orders=False)
     lot = LOT
 
     def __init__(self, client_id: UUID) -> None:
         self._client_id = client_id
 
-    def submit(self, ticket: Ticket) -> OrderReport:
+    @property
+    def currency(self) -> str:  # type: ignore[override]  # the account says
+        """The currency of the client's account."""
+        return self._account(lock=False).currency
+
+    def place(self, ticket: Ticket) -> OrderReport:
         """Take the order, or answer with what became of it when it was taken before."""
         if connection.in_atomic_block:
             raise RuntimeError("an order must not be sent inside a transaction: its rollback would forget it")
@@ -39,15 +63,64 @@ class PaperBroker:
             known = PaperOrder.objects.filter(account=account, client_order_id=ticket.client_order_id).first()
             return _report(known or self._take(account, ticket))
 
-    def find(self, client_order_id: str) -> OrderReport | None:
+    def cancel(self, client_order_id: str, *, symbol: str) -> OrderReport:
+        """The order as it is: nothing of it is ever left in a book."""
+        report = self.order(client_order_id, symbol=symbol)
+        if report is None:
+            raise self._refused("cancel", "unknown_order", f"There is no order {client_order_id}.")
+        return report
+
+    def order(self, client_order_id: str, *, symbol: str) -> OrderReport | None:
         """The order, if it was ever taken."""
         known = PaperOrder.objects.filter(account_id=self._client_id, client_order_id=client_order_id).first()
         return None if known is None else _report(known)
 
-    def account(self) -> Account:
-        """Cash now."""
+    def open_orders(self) -> tuple[OrderReport, ...]:
+        """None: every order ends as it is taken."""
+        self._account(lock=False)
+        return ()
+
+    def fills(self, since: datetime, *, symbols: Sequence[str]) -> tuple[AccountFill, ...]:
+        """The executions of the account, whatever their symbol."""
+        self._account(lock=False)
+        rows = PaperOrder.objects.filter(account_id=self._client_id, received_at__gte=since, filled_quantity__gt=0)
+        return tuple(
+            AccountFill(part, row.symbol, Side(row.side), row.client_order_id, f"paper-{row.id}")
+            for row in rows.order_by("received_at", "id")
+            for part in _report(row).executions
+        )
+
+    def positions(self) -> tuple[Holding, ...]:
+        """What the account holds."""
+        self._account(lock=False)
+        rows = PaperHolding.objects.filter(account_id=self._client_id).exclude(quantity=0).order_by("symbol")
+        return tuple(Holding(row.symbol, row.quantity) for row in rows)
+
+    def balances(self) -> tuple[Balance, ...]:
+        """The cash."""
         account = self._account(lock=False)
-        return Account(account.cash, account.currency)
+        return (Balance(account.currency, account.cash),)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The same rules for every symbol."""
+        self._last(symbol, "instrument")
+        return Instrument(symbol, self.currency, lot=LOT, tick=CENT, min_quantity=LOT)
+
+    def quote(self, symbol: str) -> Quote:
+        """The last close, moved by half the slippage to either side."""
+        trade = self._last(symbol, "quote")
+        slip = settings.QT_PAPER_SLIPPAGE_BPS / BPS
+        bid, ask = ((trade.price * (1 + sign * slip)).quantize(CENT, ROUND_HALF_UP) for sign in (-1, 1))
+        return Quote(symbol, bid, ask, trade.price, timezone.now())
+
+    def _last(self, symbol: str, operation: str) -> LastTrade:
+        trade = last_trade(symbol)
+        if trade is None:
+            raise self._refused(operation, "unknown_symbol", f"{symbol} is not traded here.")
+        return trade
+
+    def _refused(self, operation: str, code: str, message: str) -> BrokerRefused:
+        return BrokerRefused(message, broker=self.name, operation=operation, code=code)
 
     def _account(self, *, lock: bool) -> PaperAccount:
         rows = PaperAccount.objects.select_for_update() if lock else PaperAccount.objects
@@ -84,6 +157,8 @@ class PaperBroker:
 
 
 def _refusal(ticket: Ticket, trade: LastTrade | None, holding: PaperHolding) -> str:
+    if ticket.limit_price is not None or ticket.time_in_force is TimeInForce.GTC:
+        return "the venue takes immediate-or-cancel market orders"
     if ticket.quantity <= 0 or ticket.quantity % LOT:
         return f"the quantity must be a positive multiple of {LOT}"
     if trade is None:
@@ -133,15 +208,26 @@ def _report(order: PaperOrder) -> OrderReport:
         executions = (
             Execution(f"paper-{order.id}-1", order.filled_quantity, order.price, order.fee, order.received_at),
         )
-    return OrderReport(order.client_order_id, f"paper-{order.id}", OrderStatus(order.status), executions, order.reason)
+    return OrderReport(
+        order.client_order_id,
+        f"paper-{order.id}",
+        OrderStatus(order.status),
+        executions,
+        order.reason,
+        symbol=order.symbol,
+        side=Side(order.side),
+        quantity=order.quantity,
+    )
 
 
 class PaperAdapter:
     """Opens sessions."""
 
     name = "paper"
+    is_simulated = True
+    credentials = Credentials
 
-    def open(self, client_id: UUID) -> PaperBroker:
+    def open(self, client_id: UUID, credentials: Credentials) -> PaperBroker:
         """A session, without looking whether the account exists: its first use says so."""
         return PaperBroker(client_id)
 
