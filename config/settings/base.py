@@ -262,6 +262,9 @@ BUNDLED_CANDLES = BASE_DIR / "trading" / "marketdata" / "data" / "us_stocks_dail
 QT_CSV_FILE: str = env.str("QT_CSV_FILE", default="") or str(BUNDLED_CANDLES)
 QT_CSV_BARS_PER_REFRESH: int = env.int("QT_CSV_BARS_PER_REFRESH", default=0)  # 0: all that there are
 
+# Hosts that brokers' credentials may name beside the venues' own, and networks that those may resolve into.
+QT_BROKER_HOSTS: list[str] = env.list("QT_BROKER_HOSTS", default=[])
+
 # The paper venue.
 QT_PAPER_FEE_BPS = _decimal("QT_PAPER_FEE_BPS", "5")
 QT_PAPER_SLIPPAGE_BPS = _decimal("QT_PAPER_SLIPPAGE_BPS", "5")

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection
 
+from trading.brokers.hosts import check_setting
 from trading.jobs.ledger import LEASE
 
 SAFE_VERSIONS = {"celery": "5.6.3", "kombu": "5.7.0"}
@@ -44,6 +45,19 @@ def check_celery_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]
     }
     return [
         Error(f"{name} {rule}.", hint=DECISION, id="quantum.E003") for name, (good, rule) in unsafe.items() if not good
+    ]
+
+
+@register(Tags.security)
+def check_broker_hosts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An entry that cannot be read lists no host, so that the broker behind it would be refused."""
+    return [
+        Error(
+            f"QT_BROKER_HOSTS has an entry that cannot be read: {problem}.",
+            hint="docs/broker-hosts.md shows the forms.",
+            id="quantum.E005",
+        )
+        for problem in check_setting(settings.QT_BROKER_HOSTS)
     ]
 
 
