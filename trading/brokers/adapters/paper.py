@@ -30,7 +30,7 @@ from trading.brokers.base import (
     Ticket,
     TimeInForce,
 )
-from trading.brokers.instruments import Instrument, Quote
+from trading.brokers.instruments import Instrument, Quote, floor_to
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.quotes import LastTrade, last_trade
 
@@ -140,13 +140,13 @@ class PaperBroker(Broker):
             client_order_id=ticket.client_order_id,
             symbol=ticket.symbol,
             side=ticket.side,
-            quantity=ticket.quantity,
+            quantity=floor_to(ticket.quantity, LOT),
         )
         trade = last_trade(ticket.symbol)
         holding, _ = PaperHolding.objects.get_or_create(
             account=account, symbol=ticket.symbol, defaults={"quantity": Decimal(0)}
         )
-        order.reason = _refusal(ticket, trade, holding)
+        order.reason = _refusal(ticket, order.quantity, trade, holding)
         if order.reason or trade is None:
             order.status = OrderStatus.REJECTED
             order.save()
@@ -156,14 +156,14 @@ class PaperBroker(Broker):
         return order
 
 
-def _refusal(ticket: Ticket, trade: LastTrade | None, holding: PaperHolding) -> str:
+def _refusal(ticket: Ticket, quantity: Decimal, trade: LastTrade | None, holding: PaperHolding) -> str:
     if ticket.limit_price is not None or ticket.time_in_force is TimeInForce.GTC:
         return "the venue takes immediate-or-cancel market orders"
-    if ticket.quantity <= 0 or ticket.quantity % LOT:
+    if quantity <= 0:
         return f"the quantity must be a positive multiple of {LOT}"
     if trade is None:
         return f"{ticket.symbol} is not traded here"
-    if ticket.side is Side.SELL and ticket.quantity > holding.quantity:
+    if ticket.side is Side.SELL and quantity > holding.quantity:
         return f"only {holding.quantity.normalize():f} {ticket.symbol} are held, and the venue does not lend"
     return ""
 

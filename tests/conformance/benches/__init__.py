@@ -1,0 +1,1 @@
+"""One module an adapter, of the same name, with a ``BENCH``."""
