@@ -2,7 +2,8 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from trading.operations.docs import DocsView, SchemaView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
@@ -10,8 +11,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("trading.tenants.urls")),
     path("", include("trading.jobs.urls")),
     path("", include("trading.operations.urls")),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/schema", SchemaView.as_view(), name="schema"),
+    path("api/docs", DocsView.as_view(url_name="schema")),
 ]
 handler400 = "trading.core.errors.bad_request"
 handler404 = "trading.core.errors.not_found"

@@ -135,8 +135,8 @@ if _POOLED:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenants.User"
 AUTHENTICATION_BACKENDS = [
-    "trading.tenants.permissions.PasswordBackend",
-    "trading.tenants.permissions.OperatorBackend",
+    "trading.tenants.backends.PasswordBackend",
+    "trading.tenants.backends.OperatorBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -326,15 +326,16 @@ CELERY_BEAT_SYNC_EVERY = 1
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
+        "trading.tenants.authentication.SecretAuthentication",
         "trading.tenants.authentication.JwtAuthentication",
-        "trading.tenants.authentication.CronAuthentication",
         "trading.tenants.authentication.DevelopmentAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["trading.tenants.permissions.Declared"],
+    "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PARSER_CLASSES": ["trading.core.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "trading.tenants.openapi.Schema",
     "EXCEPTION_HANDLER": "trading.core.errors.exception_handler",
     "COERCE_DECIMAL_TO_STRING": True,
 }
@@ -347,8 +348,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "trading.operations.openapi.add_streams",
+        "trading.tenants.openapi.add_common_errors",
     ],
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_PERMISSIONS": ["trading.tenants.permissions.Declared"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

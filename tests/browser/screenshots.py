@@ -27,7 +27,7 @@ def main() -> None:
 
     def cookie(username: str) -> str:
         browser = Browser()
-        browser.force_login(User.objects.get(username=username), backend="trading.tenants.permissions.PasswordBackend")
+        browser.force_login(User.objects.get(username=username), backend="trading.tenants.backends.PasswordBackend")
         return f"sessionid={browser.cookies['sessionid'].value}"
 
     cycle = JobRun.objects.filter(job="execution-cycle", state="succeeded").order_by("-id").first()

@@ -115,7 +115,7 @@ def test_a_run_is_retried_from_its_page_by_those_who_may(alpha: Client) -> None:
     path = f"/app/runs/{run.id}"
     reader = browser_of(Role.READ_ONLY, alpha)
     assert f"{path}/retry" not in reader.get(path).content.decode()
-    assert reader.post(f"{path}/retry").status_code == 404
+    assert reader.post(f"{path}/retry").status_code == 403
     trader = browser_of(Role.TRADER, alpha)
     assert f"{path}/retry" in trader.get(path).content.decode()
     assert trader.get(f"{path}/retry").status_code == 405

@@ -7,7 +7,6 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -19,7 +18,7 @@ from trading.core.pagination import page
 from trading.core.parsing import parse
 from trading.core.schema import ErrorSerializer
 from trading.jobs import selectors, services, signatures
-from trading.jobs.access import Caller, is_operator, may_change, visible
+from trading.jobs.access import Caller, may_change, visible
 from trading.jobs.models import JobRun
 from trading.jobs.registry import UnknownJob
 from trading.jobs.serializers import (
@@ -29,21 +28,11 @@ from trading.jobs.serializers import (
     SignedTaskSerializer,
 )
 from trading.jobs.states import State, Trigger
+from trading.tenants.permissions import Permission
 
 FILTERS = ("status", "job", "since")
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
 ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 404: ErrorSerializer, 422: ErrorSerializer}
-
-
-class HasClient(BasePermission):
-    """Whoever is known and belongs to a client, or stands outside all of them."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Whether there is anything that the caller may see."""
-        user = request.user
-        if not (user and user.is_authenticated):
-            return False
-        return is_operator(user) or user.client_id is not None
 
 
 def caller(request: Request) -> Caller:
@@ -62,7 +51,7 @@ def run_of(who: Caller, run_id: UUID) -> JobRun:
 class RunListView(APIView):
     """Runs, newest first."""
 
-    permission_classes = (HasClient,)
+    needs = {"GET": Permission.SEE_RUNS}
 
     @extend_schema(
         operation_id="jobs_runs_list",
@@ -109,7 +98,7 @@ def _since(text: str | None) -> datetime | None:
 class RunView(APIView):
     """One run."""
 
-    permission_classes = (HasClient,)
+    needs = {"GET": Permission.SEE_RUNS}
 
     @extend_schema(responses={200: RunSerializer, **ERRORS})
     def get(self, request: Request, run_id: UUID) -> Response:
@@ -120,7 +109,7 @@ class RunView(APIView):
 class RunRetryView(APIView):
     """Retry."""
 
-    permission_classes = (HasClient,)
+    needs = {"POST": Permission.CHANGE_RUNS}
 
     @extend_schema(request=None, parameters=[KEY], responses={202: RunSerializer, **ERRORS, 409: ErrorSerializer})
     def post(self, request: Request, run_id: UUID) -> Response:
@@ -131,7 +120,7 @@ class RunRetryView(APIView):
 class RunCancelView(APIView):
     """Cancel."""
 
-    permission_classes = (HasClient,)
+    needs = {"POST": Permission.CHANGE_RUNS}
 
     @extend_schema(request=None, parameters=[KEY], responses={202: RunSerializer, **ERRORS, 409: ErrorSerializer})
     def post(self, request: Request, run_id: UUID) -> Response:
@@ -167,8 +156,8 @@ def _plain(value: Any) -> Any:
 class InternalTaskView(APIView):
     """Signed tasks: a scheduler of one's own starts jobs here."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
+    authentication_classes = (signatures.TaskSignature,)
+    needs = {"POST": Permission.START_TASKS}
 
     @extend_schema(
         request=SignedTaskSerializer,
@@ -193,11 +182,9 @@ class InternalTaskView(APIView):
             413: ErrorSerializer,
             422: ErrorSerializer,
         },
-        auth=[],
     )
     def post(self, request: Request, job: str) -> Response:
         """Enqueue the job of that slug."""
-        signature = signatures.verified(request._request)
         body = parse(request._request.body)
         arguments, client_id = _task(body)
 
@@ -218,7 +205,7 @@ class InternalTaskView(APIView):
             return Response({"run_id": str(enqueued.run.id), "created": enqueued.created}, status=202)
 
         with transaction.atomic():
-            signatures.use_once(signature)  # also by a request whose key is answered from memory
+            signatures.use_once(str(request.auth))  # also by a request whose key is answered from memory
             return once(request, "internal", act)
 
 

@@ -8,11 +8,16 @@ import time
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 
 from trading.core.errors import ApiError
 from trading.jobs.ledger import execute
+from trading.tenants.authentication import Keeper
+from trading.tenants.permissions import Holder
 
 TOLERANCE_SECONDS = 300
+SCHEME = "HMAC-SHA256"
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
@@ -32,7 +37,7 @@ def verified(request: HttpRequest) -> str:
         401,
         "invalid_signature",
         "The signature is missing, wrong or too old. Sign timestamp, method, path and body with TASK_SIGNING_SECRET.",
-        headers={"WWW-Authenticate": "HMAC-SHA256"},
+        headers={"WWW-Authenticate": SCHEME},
     )
     timestamp = request.headers.get("X-Task-Timestamp", "")
     given = request.headers.get("X-Task-Signature", "")
@@ -50,6 +55,18 @@ def verified(request: HttpRequest) -> str:
     if not good:
         raise refused
     return given
+
+
+class TaskSignature(BaseAuthentication):
+    """``X-Task-Signature`` and ``X-Task-Timestamp``; ``request.auth`` is the signature, which is yet to be spent."""
+
+    def authenticate(self, request: Request) -> tuple[Keeper, str]:
+        """The signer; raises `ApiError` 401."""
+        return Keeper(Holder.TASK_SIGNATURE), verified(request._request)
+
+    def authenticate_header(self, request: Request) -> str:
+        """What to send."""
+        return SCHEME
 
 
 def use_once(signature: str) -> None:

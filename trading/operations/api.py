@@ -5,7 +5,6 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,6 +13,7 @@ from trading.core.errors import ApiError
 from trading.operations import health
 from trading.operations.metrics import LEDGER
 from trading.tenants.authentication import is_loopback, same
+from trading.tenants.permissions import Permission, needs
 
 NAME = "quantum-trader"
 
@@ -22,13 +22,13 @@ class OpenView(APIView):
     """Answers everybody, so says nothing that is not everybody's."""
 
     authentication_classes = ()
-    permission_classes = (AllowAny,)
+    needs = {"GET": Permission.OPEN}
 
 
 class HealthView(OpenView):
     """Liveness."""
 
-    @extend_schema(responses={200: OpenApiResponse(description="Alive, with a snapshot of the scheduler.")}, auth=[])
+    @extend_schema(responses={200: OpenApiResponse(description="Alive, with a snapshot of the scheduler.")})
     def get(self, request: Request) -> Response:
         """Alive."""
         try:
@@ -46,7 +46,6 @@ class ReadyView(OpenView):
             200: OpenApiResponse(description="Everything that work needs can be reached."),
             503: OpenApiResponse(description="Something cannot; `checks` says what."),
         },
-        auth=[],
     )
     def get(self, request: Request) -> Response:
         """Ready, or not."""
@@ -57,7 +56,7 @@ class ReadyView(OpenView):
 class SchedulerHealthView(OpenView):
     """The scheduler in short."""
 
-    @extend_schema(responses={200: OpenApiResponse(description="Whether it runs, and what is next.")}, auth=[])
+    @extend_schema(responses={200: OpenApiResponse(description="Whether it runs, and what is next.")})
     def get(self, request: Request) -> Response:
         """Whether it runs."""
         return Response(health.scheduler())
@@ -66,7 +65,7 @@ class SchedulerHealthView(OpenView):
 class SchedulerStatusView(OpenView):
     """The scheduler in full."""
 
-    @extend_schema(responses={200: OpenApiResponse(description="Entries, next times, recent errors.")}, auth=[])
+    @extend_schema(responses={200: OpenApiResponse(description="Entries, next times, recent errors.")})
     def get(self, request: Request) -> Response:
         """Entries, next times, recent errors."""
         return Response(health.scheduler_status())
@@ -75,12 +74,13 @@ class SchedulerStatusView(OpenView):
 class WhoAmIView(OpenView):
     """What answers here."""
 
-    @extend_schema(responses={200: OpenApiResponse(description="The server's name and version.")}, auth=[])
+    @extend_schema(responses={200: OpenApiResponse(description="The server's name and version.")})
     def get(self, request: Request) -> Response:
         """Name and version."""
         return Response({"server": NAME, "version": settings.VERSION})
 
 
+@needs(GET=Permission.READ_METRICS)
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus: for this machine itself, and for whoever bears ``QT_ADMIN_TOKEN``."""
     if request.method not in ("GET", "HEAD"):

@@ -1,9 +1,10 @@
 """``/auth/login`` and, in development, ``/__auth_debug``."""
 
+from typing import Any
+
 from django.conf import settings
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -11,6 +12,7 @@ from rest_framework.views import APIView
 from trading.core.errors import NotFound
 from trading.core.schema import ErrorSerializer
 from trading.tenants.login import log_in
+from trading.tenants.permissions import Permission
 from trading.tenants.tokens import issue_access_token
 
 
@@ -34,12 +36,11 @@ class LoginView(APIView):
     """A token for a name and a password."""
 
     authentication_classes = ()
-    permission_classes = (AllowAny,)
+    needs = {"POST": Permission.OPEN}
 
     @extend_schema(
         request=LoginSerializer,
         responses={200: TokenSerializer, 401: ErrorSerializer, 422: ErrorSerializer, 429: ErrorSerializer},
-        auth=[],
     )
     def post(self, request: Request) -> Response:
         """Log in."""
@@ -60,13 +61,17 @@ class LoginView(APIView):
 class AuthDebugView(APIView):
     """How this request was authenticated; not there in production."""
 
-    permission_classes = (AllowAny,)
+    needs = {"GET": Permission.OPEN}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Hidden before anything is looked at, should the route be there all the same."""
+        if settings.APP_ENV == "production":
+            raise NotFound
+        super().initial(request, *args, **kwargs)
 
     @extend_schema(responses={200: OpenApiResponse(description="Who is asking, and how that is known.")})
     def get(self, request: Request) -> Response:
         """Show it."""
-        if settings.APP_ENV == "production":
-            raise NotFound
         user = request.user
         client_id = getattr(user, "client_id", None)
         return Response(

@@ -6,7 +6,3 @@ class TenantsConfig(AppConfig):
 
     name = "trading.tenants"
     verbose_name = "Clients and users"
-
-    def ready(self) -> None:
-        """Let OpenAPI know the ways to authenticate."""
-        from trading.tenants import openapi  # noqa: F401  # its classes register themselves

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -12,6 +12,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from trading.tenants.models import Role, User
+from trading.tenants.permissions import Holder
 from trading.tenants.tokens import InvalidToken, user_of
 
 MAX_TOKEN_LENGTH = 4096
@@ -19,15 +20,32 @@ FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "
 
 
 @dataclass(frozen=True)
-class Cron:
-    """The caller that knows ``CRON_SECRET``: it stands outside all clients and sees all of them."""
+class Keeper:
+    """Whoever knows one of the platform's secrets: no user, outside all clients; what it may do is in the table."""
 
+    holder: Holder
     is_authenticated: bool = True
     is_active: bool = True
     client_id: None = None
     role: str = Role.OPERATOR
-    username: str = "cron"
-    pk: str = "cron"
+
+    @property
+    def username(self) -> str:
+        """What records call it."""
+        return str(self.holder)
+
+    @property
+    def pk(self) -> str:
+        """What tells it from users, whose keys are numbers."""
+        return str(self.holder)
+
+
+SECRETS: Final = (
+    ("X-Admin-Key", "ADMIN_API_KEY", Holder.ADMIN_KEY),
+    ("X-Admin-Token", "QT_ADMIN_TOKEN", Holder.ADMIN_TOKEN),
+    ("X-Cron-Secret", "CRON_SECRET", Holder.CRON),
+)
+"""The header, the setting that it is compared with, and who sends it."""
 
 
 def same(given: str, expected: str) -> bool:
@@ -55,17 +73,24 @@ class JwtAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-class CronAuthentication(BaseAuthentication):
-    """``X-Cron-Secret``."""
+class SecretAuthentication(BaseAuthentication):
+    """``X-Admin-Key``, ``X-Admin-Token``, ``X-Cron-Secret``: each a holder of its own in the table of permissions."""
 
-    def authenticate(self, request: Request) -> tuple[Any, str] | None:
-        """The scheduler; None without the header."""
-        given = request.headers.get("X-Cron-Secret")
-        if given is None:
+    def authenticate(self, request: Request) -> tuple[Keeper, str] | None:
+        """The keeper of the secret; None without such a header, refused for a wrong one or for two at once."""
+        given = [(name, setting, holder) for name, setting, holder in SECRETS if name in request.headers]
+        if not given:
             return None
-        if not same(given, settings.CRON_SECRET):
-            raise AuthenticationFailed("X-Cron-Secret is wrong.")
-        return Cron(), "cron"
+        if len(given) > 1:
+            raise AuthenticationFailed(f"Send one of {', '.join(name for name, _, _ in given)}, not several.")
+        name, setting, holder = given[0]
+        if not same(request.headers[name], getattr(settings, setting)):
+            raise AuthenticationFailed(f"{name} is wrong.")
+        return Keeper(holder), str(holder)
+
+    def authenticate_header(self, request: Request) -> str:
+        """What to send instead of nothing: the first in the list of authenticators speaks for all of them."""
+        return "Bearer"
 
 
 class DevelopmentAuthentication(BaseAuthentication):

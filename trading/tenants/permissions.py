@@ -1,39 +1,146 @@
-"""What operators may do in the admin. They run the platform; who may sign in is the business of superusers."""
+"""Who may do what: one table of permissions and their holders, asked on every route. What is not in it is refused.
 
-from typing import Any
+A view says what each of its methods needs, as ``needs = {"GET": Permission.SEE_RUNS}``; a method that is not there is
+answered to nobody. Whose rows the holder of a permission reaches is another question: `trading.tenants.access`.
+"""
 
-from django.contrib.auth.backends import BaseBackend, ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
-from django.db.models import Model
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from trading.tenants.models import Role, User
+from django.conf import settings
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
 
-SUPERUSERS_ONLY = ("tenants", "auth")
+from trading.tenants.models import Role
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # which loads this module: the settings name it
+
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that change nothing."""
 
 
-class PasswordBackend(ModelBackend):
-    """Django's own, for those who may log in: a session ends when its user or the user's client is deactivated."""
+class Holder(StrEnum):
+    """Callers who are no users: known by a secret, by where they call from, or not at all."""
 
-    def user_can_authenticate(self, user: User | AnonymousUser | None) -> bool:
-        """Asked at login and for each request of a session."""
-        return isinstance(user, User) and user.may_log_in
+    ANYBODY = "anybody"
+    CRON = "cron"
+    ADMIN_KEY = "admin_key"
+    ADMIN_TOKEN = "admin_token"  # noqa: S105  # the name of a holder
+    TASK_SIGNATURE = "task_signature"
+    LOOPBACK = "loopback"
 
-    def has_perm(self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None) -> bool:
-        """Permissions come from the role alone."""
+
+class Permission(StrEnum):
+    """What a route may ask for."""
+
+    OPEN = "open"
+    OWN_SESSION = "own_session"
+    SEE_ACCOUNT = "see_account"
+    SEE_RUNS = "see_runs"
+    CHANGE_RUNS = "change_runs"
+    RESEARCH = "research"
+    CHAT = "chat"
+    DECIDE = "decide"
+    CONFIGURE_AGENT = "configure_agent"
+    CONNECT_BROKER = "connect_broker"
+    ONBOARD = "onboard"
+    SEE_SETTINGS = "see_settings"
+    CHANGE_SETTINGS = "change_settings"
+    REFRESH_LIQUIDITY = "refresh_liquidity"
+    SEE_RISK = "see_risk"
+    CHANGE_RISK = "change_risk"
+    SEE_HALT = "see_halt"
+    HALT = "halt"
+    START_TASKS = "start_tasks"
+    READ_METRICS = "read_metrics"
+    OPERATE = "operate"
+
+
+_READERS: Final = frozenset({Role.READ_ONLY, Role.TRADER, Role.OWNER, Role.OPERATOR})
+_TRADERS: Final = frozenset({Role.TRADER, Role.OWNER, Role.OPERATOR})
+_OWNERS: Final = frozenset({Role.OWNER, Role.OPERATOR})
+
+HOLDERS: Final[Mapping[Permission, frozenset[str]]] = {
+    # Health, login, the API's description: says nothing that is not everybody's.
+    Permission.OPEN: frozenset({*_READERS, *Holder}),
+    # Ending one's own session changes nothing else, so readers may too.
+    Permission.OWN_SESSION: _READERS,
+    # Positions, trades, proposals, decisions, briefs, the agent's status, liquidity, models, backtests, the stream.
+    Permission.SEE_ACCOUNT: _READERS,
+    Permission.SEE_RUNS: _READERS | {Holder.CRON},
+    Permission.CHANGE_RUNS: _TRADERS | {Holder.CRON},
+    # Backtests, sweeps and presets: costs work, moves no money.
+    Permission.RESEARCH: _TRADERS,
+    Permission.CHAT: _TRADERS,
+    # Approve or reject a proposal.
+    Permission.DECIDE: _TRADERS,
+    # The agent's mode, the client's risk and strategy parameters.
+    Permission.CONFIGURE_AGENT: _OWNERS,
+    # Credentials are the owner's to hand over: whoever runs the platform has no need to.
+    Permission.CONNECT_BROKER: frozenset({Role.OWNER}),
+    Permission.ONBOARD: frozenset({Holder.ADMIN_KEY}),
+    Permission.SEE_SETTINGS: _READERS | {Holder.ADMIN_TOKEN},
+    Permission.CHANGE_SETTINGS: frozenset({Holder.ADMIN_TOKEN}),
+    Permission.REFRESH_LIQUIDITY: frozenset({Holder.ADMIN_TOKEN}),
+    Permission.SEE_RISK: frozenset({Holder.ADMIN_TOKEN}),
+    Permission.CHANGE_RISK: frozenset({Holder.ADMIN_TOKEN}),
+    Permission.SEE_HALT: frozenset({Holder.ADMIN_KEY}),
+    Permission.HALT: frozenset({Holder.ADMIN_KEY}),
+    Permission.START_TASKS: frozenset({Holder.TASK_SIGNATURE}),
+    Permission.READ_METRICS: frozenset({Holder.LOOPBACK, Holder.ADMIN_TOKEN}),
+    # The admin.
+    Permission.OPERATE: frozenset({Role.OPERATOR}),
+}
+
+OPEN_WHEN: Final[Mapping[Permission, str]] = {Permission.ONBOARD: "ALLOW_SELF_ONBOARDING"}
+"""Permissions that everybody holds while a setting says so."""
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+def holder_of(caller: Any) -> str:
+    """What ``caller`` is in the table: a holder, a user's role, or anybody."""
+    if caller is None or not getattr(caller, "is_authenticated", False):
+        return Holder.ANYBODY
+    return str(getattr(caller, "holder", "") or getattr(caller, "role", "") or Holder.ANYBODY)
+
+
+def allows(permission: Permission, caller: Any) -> bool:
+    """Whether ``caller`` holds ``permission``."""
+    if (setting := OPEN_WHEN.get(permission)) is not None and getattr(settings, setting, False):
+        return True
+    return holder_of(caller) in HOLDERS[permission]
+
+
+def needs_of(view: Any) -> Mapping[str, Permission]:
+    """What the methods of a view (a function, or REST framework's class or object) need; empty when it says nothing."""
+    return getattr(getattr(view, "view_class", view), "needs", {})
+
+
+def needs(**methods: Permission) -> Callable[[V], V]:
+    """Say what a view that is a function needs: ``@needs(GET=Permission.SEE_RUNS)``. The view sees to it itself."""
+
+    def declare(view: V) -> V:
+        view.needs = methods  # type: ignore[attr-defined]  # functions take attributes
+        return view
+
+    return declare
+
+
+class Declared(BasePermission):
+    """REST framework's hook: the caller holds what the view says that the method needs."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        """Whether the table lets the caller in; raises `MethodNotAllowed` for what the view never answers."""
+        declared = needs_of(view)
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        needed = declared.get(method)
+        if needed is not None:
+            return allows(needed, request.user)
+        known = request.user is not None and request.user.is_authenticated
+        if known or Permission.OPEN in declared.values():
+            raise MethodNotAllowed(method)
         return False
-
-
-class OperatorBackend(BaseBackend):
-    """Permissions by role: an active operator has all but changes to users and clients, which they may see."""
-
-    def has_perm(self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None) -> bool:
-        """Whether the user has ``perm`` (``app.action_model``)."""
-        if not isinstance(user_obj, User) or not user_obj.is_active or user_obj.role != Role.OPERATOR:
-            return False
-        app, _, action = perm.partition(".")
-        return app not in SUPERUSERS_ONLY or action.startswith("view_")
-
-    def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
-        """Whether the user may see an app in the admin's index."""
-        return self.has_perm(user_obj, f"{app_label}.view_")

@@ -1,10 +1,10 @@
 """Routes of authentication."""
 
-from django.urls import path
+from django.conf import settings
+from django.urls import URLPattern, path
 
 from trading.tenants.api import AuthDebugView, LoginView
 
-urlpatterns = [
-    path("auth/login", LoginView.as_view()),
-    path("__auth_debug", AuthDebugView.as_view()),
-]
+urlpatterns: list[URLPattern] = [path("auth/login", LoginView.as_view())]
+if settings.APP_ENV != "production":
+    urlpatterns.append(path("__auth_debug", AuthDebugView.as_view()))

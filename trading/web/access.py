@@ -6,11 +6,14 @@ from typing import Concatenate, ParamSpec
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 
 from trading.jobs.access import is_operator
 from trading.tenants.models import Client, User
+from trading.tenants.permissions import Permission, allows, needs
 
 P = ParamSpec("P")
 CONTENT_SECURITY_POLICY = (
@@ -28,15 +31,36 @@ class PageRequest(HttpRequest):
 def page(
     view: Callable[Concatenate[PageRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A page for those who have logged in: never cached, and nothing on it runs or loads from elsewhere."""
+    """A page to look at, for everybody who has logged in."""
+    return page_for(GET=Permission.SEE_ACCOUNT)(view)
 
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        response = view(request, *args, **kwargs)  # type: ignore[arg-type]  # login_required has seen to the user
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-        return response
 
-    return login_required(never_cache(guarded))  # type: ignore[return-value]  # the stubs lose the arguments
+def page_for(
+    **methods: Permission,
+) -> Callable[
+    [Callable[Concatenate[PageRequest, P], HttpResponse]], Callable[Concatenate[HttpRequest, P], HttpResponse]
+]:
+    """A page for those who have logged in and hold what the method needs: ``@page_for(POST=Permission.CHANGE_RUNS)``.
+
+    It is never cached, and nothing on it runs or loads from elsewhere. Other methods are not answered (405).
+    """
+
+    def guard(
+        view: Callable[Concatenate[PageRequest, P], HttpResponse],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not allows(methods["GET" if request.method == "HEAD" else str(request.method)], request.user):
+                raise PermissionDenied
+            response = view(request, *args, **kwargs)  # type: ignore[arg-type]  # login_required has seen to the user
+            response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+            return response
+
+        answered = [*methods, *(["HEAD"] if "GET" in methods else [])]
+        # The stubs lose the arguments.
+        return needs(**methods)(require_http_methods(answered)(login_required(never_cache(guarded))))  # type: ignore[return-value]
+
+    return guard
 
 
 def chosen_client(request: PageRequest) -> Client | None:

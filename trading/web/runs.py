@@ -9,7 +9,6 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
-from django.views.decorators.http import require_POST
 
 from trading.jobs import services
 from trading.jobs.access import is_operator, may_change, visible
@@ -18,7 +17,8 @@ from trading.jobs.models import JobRun
 from trading.jobs.registry import UnknownJob, registry
 from trading.jobs.states import LIVE, RETRYABLE, State
 from trading.tenants.models import User
-from trading.web.access import PageRequest, page
+from trading.tenants.permissions import Permission
+from trading.web.access import PageRequest, page, page_for
 from trading.web.shapes import shape
 
 PER_PAGE = 30
@@ -85,8 +85,7 @@ def show(request: PageRequest, run_id: UUID) -> HttpResponse:
     return render(request, "web/run_state.html" if request.headers.get("HX-Request") else "web/run.html", context)
 
 
-@require_POST
-@page
+@page_for(POST=Permission.CHANGE_RUNS)
 def retry(request: PageRequest, run_id: UUID) -> HttpResponse:
     """Queue the run again from the step that did not succeed."""
     run = _changeable(request.user, run_id)
@@ -98,8 +97,7 @@ def retry(request: PageRequest, run_id: UUID) -> HttpResponse:
     return redirect("web:run", run_id=run.id)
 
 
-@require_POST
-@page
+@page_for(POST=Permission.CHANGE_RUNS)
 def cancel(request: PageRequest, run_id: UUID) -> HttpResponse:
     """Cancel the run, or ask it to stop."""
     run = _changeable(request.user, run_id)
