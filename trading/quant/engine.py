@@ -1,0 +1,173 @@
+"""One call from arrays to a result: what trading the targets over the bars would have left.
+
+The conventions are in docs/conventions.md.
+
+>>> result = simulate(bars, targets, costs=Costs(fee_bps=5), sizing=FixedFraction(0.5))
+>>> result.equity[-1], result.trades["pnl"].sum(), result.metrics().sharpe
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trading.quant.bars import Bars
+from trading.quant.costs import Costs, Stops
+from trading.quant.kernels import Floats, Integers, frozen
+from trading.quant.performance import Metrics, measure
+from trading.quant.simulation import BOOK, FILL, TRADE, Records, Terms, simulate_nb
+from trading.quant.sizing import FixedFraction, Sizing, require
+
+YEAR_NS = 365 * 86_400_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What a simulation leaves. T bars, S symbols in the order of the bars' columns; money in the quote currency.
+
+    ``equity``, ``cash``: shape (T,), at each close. ``positions``: shape (T, S), units held over each close.
+    ``fills``, ``trades``: structured arrays of `simulation.FILL` and `simulation.TRADE`, in the order of their
+    happening; trades that are still open come last. ``ruined_bar``: where the equity first fell to zero or below,
+    which ends trading.
+    """
+
+    time: Integers
+    symbols: tuple[str, ...]
+    initial_cash: float
+    multiplier: Floats
+    close: Floats
+    equity: Floats
+    cash: Floats
+    positions: Floats
+    fills: Records
+    trades: Records
+    ruined_bar: int | None
+
+    @property
+    def returns(self) -> Floats:
+        """Simple returns of the equity from close to close, shape (T - 1,)."""
+        result: Floats = self.equity[1:] / self.equity[:-1] - 1.0
+        return result
+
+    def metrics(
+        self, *, periods_per_year: float = 252.0, risk_free: float = 0.0, minimum_return: float = 0.0
+    ) -> Metrics:
+        """Sharpe, drawdown and the rest; see `performance.measure` for each definition."""
+        return measure(
+            self.equity,
+            self.positions,
+            self.close,
+            self.multiplier,
+            self.fills,
+            self.trades,
+            periods_per_year=periods_per_year,
+            risk_free=risk_free,
+            minimum_return=minimum_return,
+        )
+
+
+def simulate(
+    bars: Bars,
+    targets: npt.ArrayLike,
+    *,
+    cash: float = 100_000.0,
+    sizing: Sizing | None = None,
+    costs: Costs | None = None,
+    stops: Stops | None = None,
+    multiplier: float | Sequence[float] = 1.0,
+    lot_size: float | Sequence[float] = 0.0,
+    max_leverage: float = 1.0,
+    fill: Literal["next_open", "next_close"] = "next_open",
+    rebalance: Literal["on_change", "always"] = "on_change",
+) -> Result:
+    """Trade ``targets`` over ``bars`` and say what is left.
+
+    ``targets``: shape (T,) or (T, S): what the strategy wishes to hold once it has seen the bar of that row, as a
+    share of the full size that ``sizing`` gives: 1 long, -1 short, 0 flat, fractions between, NaN for no change of
+    mind. An order of row t is filled in row t + 1, at its open or, with ``fill="next_close"``, at its close.
+    ``sizing``: full size over equity; all of the equity by default. ``costs``: free by default. ``stops``: none by
+    default. ``multiplier``: quote currency per point and unit, one or one a symbol. ``lot_size``: quantities are
+    multiples of it; 0 for any fraction. ``max_leverage``: gross notional over equity that an order may reach; infinite
+    for no limit.
+    ``rebalance``: order when a target changes, or towards the target at every bar.
+
+    Raises ValueError when an argument does not fit the bars or is out of its bounds.
+    """
+    wished = frozen(targets)
+    wished = wished.reshape(-1, 1) if wished.ndim == 1 else wished
+    if wished.shape != bars.close.shape:
+        raise ValueError(f"targets have shape {wished.shape}, the bars {bars.close.shape}: they must agree")
+    require(not np.isinf(wished).any(), "targets are finite numbers, or NaN for no change")
+    require(0.0 < cash < np.inf, "cash must be above 0 and finite")
+    require(max_leverage > 0.0, "max_leverage must be above 0")
+    require(fill in ("next_open", "next_close"), f"fill is next_open or next_close, not {fill!r}")
+    require(rebalance in ("on_change", "always"), f"rebalance is on_change or always, not {rebalance!r}")
+    columns = len(bars.symbols)
+    multipliers = per_symbol("multiplier", multiplier, columns)
+    lots = per_symbol("lot_size", lot_size, columns)
+    require(bool((multipliers > 0.0).all()), "multiplier must be above 0")
+    require(bool((lots >= 0.0).all()), "lot_size must not be negative")
+    costs, stops = costs or Costs(), stops or Stops()
+    order = sorted(range(columns), key=bars.symbols.__getitem__)
+    sorted_already = order == list(range(columns))
+    traded = bars if sorted_already else bars.select(order)
+    if not sorted_already:
+        wished, multipliers, lots = frozen(wished[:, order]), frozen(multipliers[order]), frozen(lots[order])
+    terms = Terms(
+        float(cash),
+        fill == "next_close",
+        rebalance == "always",
+        float(max_leverage),
+        costs.fee_bps / 1e4,
+        costs.borrow_cost_bps / 1e4 / YEAR_NS,
+        *costs.slippage_numbers(),
+        *stops.numbers(),
+        stops != Stops(),
+    )
+    equity, cashes, positions, fills, trades, ruined = simulate_nb(
+        traded.time,
+        traded.open,
+        traded.high,
+        traded.low,
+        traded.close,
+        traded.volume,
+        wished,
+        frozen((sizing or FixedFraction()).scale(traded, wished)),
+        multipliers,
+        lots,
+        terms,
+        np.zeros(columns, BOOK),
+        np.empty(64, FILL),
+        np.empty(64, TRADE),
+    )
+    if not sorted_already:
+        back = np.argsort(order)
+        positions = positions[:, back]
+        multipliers = multipliers[back]
+        for records in (fills, trades):
+            records["symbol"] = np.asarray(order)[records["symbol"]]
+    return Result(
+        time=bars.time,
+        symbols=bars.symbols,
+        initial_cash=float(cash),
+        multiplier=multipliers,
+        close=bars.close,
+        equity=equity,
+        cash=cashes,
+        positions=positions,
+        fills=fills,
+        trades=trades,
+        ruined_bar=None if ruined < 0 else ruined,
+    )
+
+
+def per_symbol(name: str, value: float | Sequence[float], columns: int) -> Floats:
+    """One number a symbol, shape (S,)."""
+    numbers = np.asarray(value, dtype=np.float64)
+    if numbers.ndim == 0:
+        numbers = np.full(columns, float(numbers))
+    if numbers.shape != (columns,) or not np.isfinite(numbers).all():
+        raise ValueError(f"{name} is one finite number, or one for each of the {columns} symbols")
+    return frozen(numbers)
