@@ -1,0 +1,35 @@
+"""What a backtest's numbers are worth: arrays in, plain results out, seeds as arguments. The guide: docs/statistics.md.
+
+Everything that draws is a test object with `replicates`, `replicate(start, stop)` and `conclude(rows)`; `evaluate` runs
+one, `parts` yields its chunks for progress and cancelling, `assemble` puts chunks of several workers together. The
+bytes do not depend on how the work was cut.
+"""
+
+from trading.quant.statistics.permutation import PermutationResult, PermutationTest
+from trading.quant.statistics.replication import Part, Replicated, assemble, evaluate, part, parts, ranges
+from trading.quant.statistics.sharpe import (
+    Record,
+    deflated_sharpe,
+    expected_maximum_sharpe,
+    minimum_track_record,
+    probabilistic_sharpe,
+    standard_error,
+)
+
+__all__ = [
+    "Part",
+    "PermutationResult",
+    "PermutationTest",
+    "Record",
+    "Replicated",
+    "assemble",
+    "deflated_sharpe",
+    "evaluate",
+    "expected_maximum_sharpe",
+    "minimum_track_record",
+    "part",
+    "parts",
+    "probabilistic_sharpe",
+    "ranges",
+    "standard_error",
+]
