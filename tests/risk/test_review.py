@@ -12,11 +12,13 @@ from pytest_django import Settings
 
 from tests.execution.conftest import Venue, buy, desk, intend, market  # noqa: F401  # fixtures
 from trading.brokers.base import Side
+from trading.core import dials
 from trading.execution import services as execution
 from trading.execution.models import Order, OrderState
 from trading.risk import services as risk
 from trading.risk.limits import Book, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskDecision
+from trading.tenants import parameters
 from trading.tenants.models import Client
 
 D = Decimal
@@ -162,12 +164,12 @@ def test_of_many_at_once_no_more_pass_than_the_limit_has_room_for(
 class SlowVenue(Venue):
     """Notes when each submission begins."""
 
-    def submit(self, ticket: object) -> object:  # type: ignore[override]
+    def place(self, ticket: object) -> object:  # type: ignore[override]
         began.append(threading.get_ident())
         assert not halted.is_set(), "an order left after the halt had returned"
         halt_may_come.set()
         threading.Event().wait(0.02)
-        return super().submit(ticket)  # type: ignore[arg-type]
+        return super().place(ticket)  # type: ignore[arg-type]
 
 
 began: list[int] = []
@@ -207,3 +209,21 @@ def test_no_order_leaves_after_a_halt_has_returned(
     assert states.count(OrderState.FILLED) == len(venue.accepted) == len(began)
     assert states.count(OrderState.FILLED) + states.count(OrderState.WITHDRAWN) == 40
     assert OrderState.WITHDRAWN in states, "the halt came too late to show anything"
+
+
+def test_a_client_s_own_limit_and_a_changed_setting_count_in_the_next_review(
+    desk: Client,  # noqa: F811  # the fixture
+    settings: Settings,
+) -> None:
+    settings.QT_MAX_NOTIONAL_PER_TRADE = D(1000)
+    assert isinstance(review(desk, quantity="10"), risk.ApprovedOrder)
+    parameters.change(desk.id, {"max_order_size": "400"}, by="ann")
+    refused = review(desk, quantity="4.001")
+    assert isinstance(refused, risk.Refusal)
+    assert (refused.limit, refused.breach.limit_value) == ("QT_MAX_NOTIONAL_PER_TRADE", "400.00")
+    assert isinstance(review(desk, quantity="4"), risk.ApprovedOrder)
+    dials.change({"QT_MAX_NOTIONAL_PER_TRADE": "300"}, by="ops")
+    assert isinstance(review(desk, quantity="3.001"), risk.Refusal)
+    assert isinstance(review(desk, quantity="3"), risk.ApprovedOrder)
+    dials.change({"QT_MAX_NOTIONAL_PER_TRADE": "5000"}, by="ops")
+    assert isinstance(review(desk, quantity="4.001"), risk.Refusal), "the client's own stays"

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 
-from trading.brokers.base import BrokerError, BrokerUnavailable
+from trading.brokers.base import BrokerRefused, BrokerUnavailable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -43,7 +43,7 @@ _SPECIAL = tuple(
 what carries an IPv4 address (6to4, Teredo). Those that lie outside 2000::/3, such as NAT64, are no unicast to us."""
 
 
-class HostRefused(BrokerError):
+class HostRefused(BrokerRefused):
     """A host of the credentials may not be called. ``field`` names the field that holds it."""
 
     def __init__(self, message: str, *, broker: str, field: str) -> None:

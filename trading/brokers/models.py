@@ -1,4 +1,7 @@
-"""The books of the paper venue: a venue of our own, kept apart from the platform's orders as a real one would be."""
+"""Clients' accounts at venues, and the books of the paper venue.
+
+The paper venue is a venue of our own, kept apart from the platform's orders as a real one would be.
+"""
 
 from decimal import Decimal
 
@@ -6,6 +9,47 @@ from django.db import models
 from django.db.models import Q
 
 from trading.brokers.base import OrderStatus, Side
+from trading.core.encryption import CannotOpen, key_id
+from trading.core.ids import uuid7
+from trading.core.sealed import SealedField
+
+
+class AccountStatus(models.TextChoices):
+    """Whether the last session of an account could be opened."""
+
+    CONNECTED = "connected"
+    FAILED = "failed"
+
+
+class BrokerAccount(models.Model):
+    """A client's account at a venue, with what opens it: see `trading.brokers.accounts`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    broker = models.CharField(max_length=32)
+    credentials = SealedField(blank=True, default="", help_text="Empty for a venue that asks for none.")
+    status = models.CharField(max_length=16, choices=AccountStatus.choices)
+    connected_at = models.DateTimeField(help_text="When the credentials were handed over.")
+    tested_at = models.DateTimeField(help_text="When a session was last tried.")
+    last_error = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        db_table = "broker_accounts"
+        ordering = ["client", "broker"]
+        constraints = [models.UniqueConstraint(name="broker_accounts_once", fields=["client", "broker"])]
+
+    def __str__(self) -> str:
+        return self.broker
+
+    @property
+    def key(self) -> str:
+        """The id of the key that the credentials are encrypted under; empty where there are none."""
+        if not self.credentials:
+            return ""
+        try:
+            return key_id(self.credentials)
+        except CannotOpen:
+            return "damaged"
 
 
 class PaperAccount(models.Model):

@@ -7,11 +7,12 @@ from typing import Any
 
 import structlog
 
+from trading.core.redaction import BLOT, blot
+
 _SECRET_NAMES = re.compile(r"password|passwd|secret|token|authorization|api[-_]?key|credential|signature|cookie", re.I)
 _IN_TEXT = re.compile(
     r"""(?i)(\bbearer\s+|\b(?:[\w-]*(?:token|password|secret|api_?key))["']?\s*[=:]\s*["']?)[^\s&"',}]+"""
 )
-BLOT = "[hidden]"
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -25,7 +26,7 @@ def _blotted(name: str, value: Any) -> Any:
     if _SECRET_NAMES.search(name):
         return BLOT
     if isinstance(value, str):
-        return _IN_TEXT.sub(lambda found: found.group(1) + BLOT, value)
+        return blot(_IN_TEXT.sub(lambda found: found.group(1) + BLOT, value))
     if isinstance(value, Mapping):
         return {key: _blotted(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):

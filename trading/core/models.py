@@ -1,4 +1,4 @@
-"""What the core keeps: the answers to requests that must not count twice."""
+"""What the core keeps: the answers to requests that must not count twice, and settings that were changed."""
 
 from django.db import models
 
@@ -21,3 +21,19 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"
+
+
+class ChangedSetting(models.Model):
+    """A setting whose value is no longer the environment's: see `trading.core.dials`."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    value = models.JSONField()
+    changed_by = models.CharField(max_length=200)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "changed_settings"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -12,7 +12,6 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
@@ -34,6 +33,7 @@ from trading.execution.planning import Planned, Rules, client_order_id
 from trading.marketdata import selectors as market
 from trading.risk import services as risk
 from trading.risk.limits import Book, Proposal
+from trading.tenants import parameters
 
 log = structlog.get_logger("quantum.execution")
 
@@ -49,15 +49,16 @@ class Hold(Protocol):
         """A transaction under the fence."""
 
 
-def rules(broker: Broker) -> Rules:
-    """The rules of a cycle, from the settings and the venue."""
+def rules(client_id: UUID, broker: Broker) -> Rules:
+    """The rules of a cycle, from what holds for the client and from the venue."""
+    now = parameters.in_force(client_id)
     return Rules(
-        min_notional=settings.QT_EXECUTION_MIN_NOTIONAL,
-        max_orders=settings.QT_EXECUTION_MAX_ORDERS,
-        cash_buffer=settings.QT_EXECUTION_CASH_BUFFER,
-        allow_partial=settings.QT_EXECUTION_ALLOW_PARTIAL,
+        min_notional=now.decimal("QT_EXECUTION_MIN_NOTIONAL"),
+        max_orders=int(now.values["QT_EXECUTION_MAX_ORDERS"]),
+        cash_buffer=now.decimal("QT_EXECUTION_CASH_BUFFER"),
+        allow_partial=bool(now.values["QT_EXECUTION_ALLOW_PARTIAL"]),
         lot=broker.lot,
-        max_notional=settings.QT_MAX_NOTIONAL_PER_TRADE,
+        max_notional=now.decimal("QT_MAX_NOTIONAL_PER_TRADE"),
     )
 
 

@@ -14,6 +14,7 @@ import structlog
 from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
 from structlog.contextvars import bound_contextvars
 
+from trading.core.redaction import blot
 from trading.jobs import interrupts, ledger, services
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import FanOut, LeaseLost, PermanentError, RetryLater, RunCancelled, Snooze
@@ -210,8 +211,8 @@ def _failed(
 
 
 def _printable(text: str) -> str:
-    """``text`` as Postgres can hold it: no NUL, no lone surrogate."""
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    """``text`` as Postgres can hold it, no NUL and no lone surrogate, and without a secret."""
+    return blot(text).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def backoff(first: timedelta, attempt: int, *, jitter: float) -> timedelta:

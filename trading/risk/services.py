@@ -14,6 +14,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from trading.risk.limits import Book, Breach, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
+from trading.tenants import parameters
 
 log = structlog.get_logger("quantum.risk")
 
@@ -57,7 +58,7 @@ def review(
     RiskAccount.objects.select_for_update().get(client_id=client_id)
     # Reservations before fills: an order that is filled between the two reads counts twice, never not at all.
     reserved = _reserved(client_id)
-    refusal = _switches() or _limits(proposal, _with_reservations(read_book(), reserved))
+    refusal = _switches() or _limits(client_id, proposal, _with_reservations(read_book(), reserved))
     RiskDecision.objects.create(
         client_id=client_id,
         client_order_id=client_order_id,
@@ -115,15 +116,16 @@ def _switches() -> Refusal | None:
     return None
 
 
-def _limits(proposal: Proposal, book: Book) -> Refusal | None:
+def _limits(client_id: UUID, proposal: Proposal, book: Book) -> Refusal | None:
     book = replace(book, prices={**book.prices, proposal.symbol: proposal.price})
     checks = modules()
+    values = parameters.in_force(client_id).values
     for name in settings.RISK_LIMITS:
         check = checks.get(name)
         if check is None:
             return Refusal(name, Breach("", "", "the limit is configured but has no module in trading/risk/limits"))
         try:
-            breach = check(proposal, book, Decimal(getattr(settings, name)))
+            breach = check(proposal, book, Decimal(values[name] if name in values else getattr(settings, name)))
         except DatabaseError:
             raise
         except Exception as error:  # a limit that cannot be checked refuses

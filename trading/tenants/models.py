@@ -1,10 +1,12 @@
-"""Clients (tenants) and the users who belong to them."""
+"""Clients (tenants), the users who belong to them, and the parameters that they trade by."""
 
 import uuid
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+
+from trading.core.ids import uuid7
 
 
 class Client(models.Model):
@@ -71,3 +73,67 @@ class LoginFailures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.count}"
+
+
+class Parameters(models.Model):
+    """A client's risk and strategy parameters as they stood from one change to the next; the newest version holds.
+
+    Null: the platform's value. A client's own can only be stricter: `trading.tenants.parameters`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="+", db_index=False)
+    version = models.PositiveIntegerField()
+    max_order_size = models.DecimalField(
+        max_digits=20, decimal_places=2, null=True, blank=True, help_text="The most that one order may be worth."
+    )
+    max_daily_loss = models.DecimalField(
+        max_digits=20,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        help_text="The realised loss of a day after which only closing is allowed.",
+    )
+    max_position_per_symbol = models.DecimalField(
+        max_digits=20, decimal_places=2, null=True, blank=True, help_text="The most that one position may be worth."
+    )
+    max_gross_exposure = models.DecimalField(
+        max_digits=20,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        help_text="The most that all positions together may be worth.",
+    )
+    symbols = models.JSONField(
+        null=True, blank=True, help_text="What cycles may buy, of the platform's symbols; what else is held is sold."
+    )
+    cash_buffer = models.DecimalField(
+        max_digits=20, decimal_places=2, null=True, blank=True, help_text="Cash that is kept out of the weights."
+    )
+    min_notional = models.DecimalField(
+        max_digits=20, decimal_places=2, null=True, blank=True, help_text="Orders worth less are left out."
+    )
+    max_orders = models.PositiveIntegerField(null=True, blank=True, help_text="Orders in one cycle.")
+    changed_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "client_parameters"
+        ordering = ["-id"]
+        verbose_name_plural = "parameters"
+        constraints = [
+            models.UniqueConstraint(name="client_parameters_once", fields=["client", "version"]),
+            models.CheckConstraint(
+                name="client_parameters_positive",
+                condition=Q(version__gte=1)
+                & (Q(max_order_size__isnull=True) | Q(max_order_size__gt=0))
+                & (Q(max_daily_loss__isnull=True) | Q(max_daily_loss__gt=0))
+                & (Q(max_position_per_symbol__isnull=True) | Q(max_position_per_symbol__gt=0))
+                & (Q(max_gross_exposure__isnull=True) | Q(max_gross_exposure__gt=0))
+                & (Q(cash_buffer__isnull=True) | Q(cash_buffer__gte=0))
+                & (Q(min_notional__isnull=True) | Q(min_notional__gte=0)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.version}"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django_celery_beat.models import PeriodicTask
@@ -14,6 +13,7 @@ from trading.jobs import schedule
 from trading.jobs.access import is_operator, visible
 from trading.jobs.registry import registry
 from trading.risk.models import Guard
+from trading.tenants import parameters
 from trading.tenants.models import Client
 from trading.web import chart
 from trading.web.access import PageRequest, chosen_client, page
@@ -38,7 +38,8 @@ def show(request: PageRequest) -> HttpResponse:
         return render(request, "web/clients.html", {"clients": Client.objects.order_by("name")[:200]})
     curve = selectors.equity_curve(client.id)
     latest = curve[-1] if curve else None
-    limit = settings.QT_MAX_GROSS_EXPOSURE
+    now = parameters.in_force(client.id)
+    limit = now.decimal("QT_MAX_GROSS_EXPOSURE")
     runs = visible(request.user).filter(client_id=client.id)
     context = {
         "client": client,
@@ -47,7 +48,7 @@ def show(request: PageRequest) -> HttpResponse:
         "change": latest.equity - curve[0].equity if latest else None,
         "gross_limit": limit if limit > 0 else None,
         "gross_share": _share(latest.gross_exposure, limit) if latest and limit > 0 else None,
-        "limits": _limits(),
+        "limits": _limits(now),
         "positions": selectors.positions(client.id),
         "orders": selectors.orders(client.id, limit=ROWS),
         "fills": selectors.fills(client.id, limit=ROWS),
@@ -75,12 +76,12 @@ def _share(value: Decimal, limit: Decimal) -> int:
     return int(min(value / limit * 100, Decimal(100)))
 
 
-def _limits() -> list[tuple[str, Decimal | None]]:
-    """The platform's limits by name; None where one is not set."""
+def _limits(now: parameters.InForce) -> list[tuple[str, Decimal | None]]:
+    """The limits that hold for the client, by name; None where one is not set."""
     values = [
-        ("Notional of one order", settings.QT_MAX_NOTIONAL_PER_TRADE),
-        ("Loss in a day", settings.QT_MAX_DAILY_LOSS),
-        ("Position in one symbol", settings.QT_MAX_POSITION_PER_SYMBOL),
-        ("Gross exposure", settings.QT_MAX_GROSS_EXPOSURE),
+        ("Notional of one order", now.decimal("QT_MAX_NOTIONAL_PER_TRADE")),
+        ("Loss in a day", now.decimal("QT_MAX_DAILY_LOSS")),
+        ("Position in one symbol", now.decimal("QT_MAX_POSITION_PER_SYMBOL")),
+        ("Gross exposure", now.decimal("QT_MAX_GROSS_EXPOSURE")),
     ]
     return [(name, value if value > 0 else None) for name, value in values]

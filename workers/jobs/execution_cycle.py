@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 
+from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused, BrokerUnavailable
-from trading.brokers.registry import UnknownBroker, open_session
+from trading.brokers.registry import UnknownBroker
 from trading.execution import planning, selectors, services
 from trading.execution.models import Order, OrderState, Position
 from trading.jobs.context import StepContext
@@ -16,6 +17,7 @@ from trading.jobs.outcomes import PermanentError, RetryLater
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
 from trading.marketdata import selectors as market
 from trading.quant.momentum import liquidity, momentum, target_weights
+from trading.tenants import parameters
 
 HISTORY_BARS = 66
 """A quarter of trading days and the five that momentum skips."""
@@ -23,7 +25,8 @@ HISTORY_BARS = 66
 
 def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     """Rank the symbols that have enough history by what is traded of them in a day."""
-    histories = [market.history(symbol, bars=HISTORY_BARS) for symbol in settings.QUANTUM_TRADER_SYMBOLS]
+    symbols = parameters.in_force(ctx.client_id).symbols
+    histories = [market.history(symbol, bars=HISTORY_BARS) for symbol in symbols]
     found = [history for history in histories if history is not None]
     if not found:
         raise PermanentError(
@@ -38,7 +41,7 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     return {
         "as_of": newest.isoformat(),
         "symbols": [{"symbol": history.symbol, "traded_per_day": f"{value:.0f}"} for history, value in ranked],
-        "left_out": sorted(set(settings.QUANTUM_TRADER_SYMBOLS) - {history.symbol for history in fresh}),
+        "left_out": sorted(set(symbols) - {history.symbol for history in fresh}),
     }
 
 
@@ -73,7 +76,9 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     quotes = {symbol: market.quote(symbol) for symbol in {*held, *weights}}
     prices = {symbol: quote.price for symbol, quote in quotes.items() if quote is not None}
     unsettled = selectors.unsettled_symbols(ctx.client_id)
-    planned = planning.plan(weights, held, prices, cash=cash, rules=services.rules(broker), unsettled=unsettled)
+    planned = planning.plan(
+        weights, held, prices, cash=cash, rules=services.rules(ctx.client_id, broker), unsettled=unsettled
+    )
     with ctx.transaction():
         orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name)
     shown = [_shown(order) for order in orders]
@@ -111,7 +116,7 @@ def snapshot(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
 def _broker(ctx: StepContext) -> Broker:
     try:
-        return open_session(settings.QT_EXECUTION_EXCHANGE, ctx.client_id)
+        return open_session(ctx.client_id, settings.QT_EXECUTION_EXCHANGE)
     except UnknownBroker as error:
         raise PermanentError(f"QT_EXECUTION_EXCHANGE: {error}") from None
 
