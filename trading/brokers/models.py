@@ -108,3 +108,18 @@ class PaperOrder(models.Model):
 
     def __str__(self) -> str:
         return self.client_order_id
+
+
+class BrokerBudget(models.Model):
+    """What is left of a limit that a venue counts for an account or an address: `trading.brokers.throttle`."""
+
+    scope = models.CharField(max_length=120, primary_key=True)
+    tokens = models.FloatField()
+    refilled_at = models.DateTimeField()
+    blocked_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "broker_budgets"
+
+    def __str__(self) -> str:
+        return self.scope
