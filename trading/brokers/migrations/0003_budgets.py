@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("brokers", "0001_initial"),
+        ("brokers", "0002_brokeraccount"),
     ]
 
     operations = [
