@@ -97,7 +97,9 @@ class Exchange:
                 other.status = "Submitted" if is_parent else other.status
                 self._save(other)
                 self._listener.changed(other)
-                self.work(other)
+        parent = self._ledger.order(child.client_id, child.parent_id)
+        if parent is not None:
+            self.work(parent)
 
     def _check(self, order: Order, contract: Contract) -> None:
         if order.action not in ("BUY", "SELL") or order.order_type not in ORDER_TYPES:
