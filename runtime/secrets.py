@@ -20,6 +20,8 @@ CRITICAL = (
     "ADMIN_API_KEY",
     "QT_ADMIN_TOKEN",
 )
+OPTIONAL = ("SUPABASE_JWT_SECRET",)
+"""May be missing; but where they are set, they are as good as the others, and none of them."""
 SEVERAL = ("ENCRYPTION_KEY", "TASK_SIGNING_SECRET")
 """May hold more than one value, comma-separated, while they are being changed."""
 FLOWER = "FLOWER_BASIC_AUTH"
@@ -30,11 +32,17 @@ _EXAMPLE = re.compile(r"change[-_ ]?me|example|insert|replace[-_ ]?me|your[-_ ]|
 
 def problems(environment: Mapping[str, str]) -> list[str]:
     """What is wrong with the critical secrets, one line for each, none of which shows a value."""
-    return [
+    names = [*CRITICAL, *(name for name in OPTIONAL if environment.get(name))]
+    found = [
         f"{name} {problem}"
-        for name in CRITICAL
+        for name in names
         if (problem := _problem(environment.get(name, ""), several=name in SEVERAL)) is not None
     ]
+    for name in OPTIONAL:
+        shared = [other for other in CRITICAL if environment.get(name) and environment.get(other) == environment[name]]
+        if shared:
+            found.append(f"{name} is the same as {shared[0]}: whoever signs with one could sign as the other")
+    return found
 
 
 def _problem(text: str, *, several: bool) -> str | None:

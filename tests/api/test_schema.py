@@ -21,6 +21,8 @@ from trading.jobs import processes
 EXAMPLES = 400 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 20
 PATHS = {
     "/auth/login",
+    "/auth/refresh",
+    "/auth/logout",
     "/jobs/runs",
     "/jobs/runs/{run_id}",
     "/jobs/runs/{run_id}/retry",

@@ -7,10 +7,13 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from trading.core.confirm import ConfirmedOperations, Operation
+from trading.tenants import sessions
 from trading.tenants.models import Client, Role, User
 
 admin.site.unregister(Group)  # rights follow from the role
@@ -71,10 +74,26 @@ class CreationForm(UserCreationForm):  # type: ignore[misc]  # untyped upstream
         return dict(self.cleaned_data)
 
 
+def _log_out_everywhere(user_id: int, operator: str) -> str:
+    return f"logged out everywhere; {sessions.end_all(user_id, now=timezone.now())} logins by token have ended"
+
+
+LOG_OUT = Operation(
+    name="log_out_everywhere",
+    title="Log out everywhere",
+    question="Sessions of the pages and all tokens end at once. The user can log in again with the password.",
+    perform=_log_out_everywhere,
+    applies=lambda user: True,
+    is_danger=True,
+)
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # untyped upstream
+class UserAdmin(ConfirmedOperations, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # untyped upstream
     """Users. Entering the admin follows from the role, so `is_staff` is kept in step and not offered."""
 
+    operations = (LOG_OUT,)
+    change_form_template = "admin/jobs/jobrun_form.html"
     form = ChangeForm
     add_form = CreationForm
     change_password_form = AdminPasswordChangeForm
@@ -98,6 +117,18 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  #
         """Keep Django's own mark of staff in step with the role, for what looks at that alone."""
         obj.is_staff = obj.role == Role.OPERATOR
         super().save_model(request, obj, form, change)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """A user's page with the button."""
+        user = self.get_object(request, object_id) if object_id else None
+        buttons = self.buttons(user) if user is not None and self.has_operate_permission(request) else []
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "operations": buttons})
 
     @display(description="Role", label={"Operator": "primary", "Owner": "success", "Trader": "info"})
     def shown_role(self, user: User) -> str:

@@ -13,9 +13,8 @@ from rest_framework.request import Request
 
 from trading.tenants.models import Role, User
 from trading.tenants.permissions import Holder
-from trading.tenants.tokens import InvalidToken, user_of
+from trading.tenants.tokens import AccessToken, InvalidToken, accepted
 
-MAX_TOKEN_LENGTH = 4096
 FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
 
@@ -56,17 +55,16 @@ def same(given: str, expected: str) -> bool:
 class JwtAuthentication(BaseAuthentication):
     """``Authorization: Bearer`` with a token of ours or of the external issuer."""
 
-    def authenticate(self, request: Request) -> tuple[User, str] | None:
+    def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
         """The token's user; None without the header."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        if not token or len(token) > MAX_TOKEN_LENGTH:
-            raise AuthenticationFailed("The token is empty or too long.")
         try:
-            return user_of(token.strip()), "jwt"
+            found = accepted(token.strip())
         except InvalidToken as error:
             raise AuthenticationFailed(f"The token is not accepted: {error}.") from None
+        return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
         """What to send instead of nothing."""

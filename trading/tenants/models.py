@@ -5,6 +5,7 @@ import uuid
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.utils.crypto import salted_hmac
 
 from trading.core.ids import uuid7
 
@@ -45,6 +46,17 @@ class User(AbstractUser):
         unique=True,
         help_text="The `sub` of tokens from the external issuer.",
     )
+    token_generation = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Counts how often everything of the user was logged out."
+    )
+    tokens_valid_from = models.DateTimeField(
+        null=True, editable=False, help_text="External tokens that were issued before count no more."
+    )
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Of the password, as Django has it, and of the generation: sessions and tokens end when either changes."""
+        parts = f"{self.password}\n{self.token_generation}"
+        return salted_hmac("trading.tenants.session", parts, secret=secret, algorithm="sha256").hexdigest()
 
     @property
     def may_log_in(self) -> bool:
@@ -137,3 +149,44 @@ class Parameters(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.version}"
+
+
+class LoginSession(models.Model):
+    """A login by token, from its password to its end; every token of it ends with it."""
+
+    class EndedBy(models.TextChoices):
+        """What ended it before its time."""
+
+        LOGOUT = "logout", "Logged out"
+        EVERYWHERE = "everywhere", "Logged out everywhere"
+        REUSE = "reuse", "A refresh token came twice"
+        USER = "user", "The user was deactivated or changed the password"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="login_sessions")
+    version = models.CharField(max_length=32, help_text="Of the user's password when it began.")
+    began_at = models.DateTimeField()
+    ends_at = models.DateTimeField(db_index=True)
+    ended_at = models.DateTimeField(null=True, db_index=True)
+    ended_by = models.CharField(max_length=16, choices=EndedBy.choices, blank=True)
+
+    class Meta:
+        db_table = "login_sessions"
+
+    def __str__(self) -> str:
+        return f"{self.user_id} since {self.began_at:%Y-%m-%d %H:%M}"
+
+
+class RefreshToken(models.Model):
+    """One refresh token: its digest alone, so that the table is of no use to a thief."""
+
+    digest = models.CharField(max_length=64, primary_key=True, help_text="SHA-256.")
+    session = models.ForeignKey(LoginSession, on_delete=models.CASCADE, related_name="refresh_tokens")
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "refresh_tokens"
+
+    def __str__(self) -> str:
+        return f"of {self.session_id}"

@@ -4,12 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 
 from trading.core.models import IdempotencyKey
 from trading.jobs import services
 from trading.jobs.context import StepContext
 from trading.jobs.models import TaskSignature
 from trading.jobs.registry import Arguments, Cadence, Job, Step
+from trading.tenants import sessions
 
 BATCH = 2_000
 
@@ -35,11 +37,13 @@ def prune(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
 
 
 def forget(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
-    """Delete spent signatures and idempotency keys that no request can bring again."""
+    """Delete spent signatures, idempotency keys, logins and sessions that no request can bring again."""
     with ctx.transaction():
+        logins = sessions.forget(now=ctx.now)
+        pages, _ = Session.objects.filter(expire_date__lt=ctx.now).delete()
         signatures, _ = TaskSignature.objects.filter(taken_at__lt=ctx.now - timedelta(hours=1)).delete()
         keys, _ = IdempotencyKey.objects.filter(created_at__lt=ctx.now - timedelta(days=7)).delete()
-    return {"signatures": signatures, "idempotency_keys": keys}
+    return {"signatures": signatures, "idempotency_keys": keys, "logins": logins, "sessions": pages}
 
 
 JOB = Job(
