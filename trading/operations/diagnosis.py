@@ -16,6 +16,8 @@ from django.core.checks import ERROR, run_checks
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from trading.core.encryption import keyring
+from trading.core.rotation import standings
 from trading.jobs import processes
 from trading.jobs.selectors import queue_states
 
@@ -38,7 +40,7 @@ class Finding:
 def diagnose() -> Iterator[Finding]:
     """Look at everything; what cannot be looked at is a finding too, once."""
     said = set[Finding]()
-    for look in (_python, _settings, _files, _database, _broker, _work):
+    for look in (_python, _settings, _files, _database, _secrets, _broker, _work):
         for finding in _guarded(look):
             if finding not in said:  # a server that is away is met again by the next look
                 said.add(finding)
@@ -129,6 +131,22 @@ def _database() -> Iterator[Finding]:
         yield Finding("migrations", "ok", "all applied")
     for message in run_checks(tags=["database"], databases=[DEFAULT_DB_ALIAS]):
         yield Finding("database", "error", str(message.msg), str(message.hint or ""))
+
+
+def _secrets() -> Iterator[Finding]:
+    ring = keyring()
+    for standing in standings():
+        older, unknown = standing.under_older(ring), standing.unknown(ring)
+        if unknown:
+            keys = ", ".join(sorted(unknown))
+            message = f"{sum(unknown.values())} values of {standing.column} lie under keys that are gone: {keys}"
+            fix = "Append the secrets that were in use to ENCRYPTION_KEY: docs/runbooks/rotate-encryption-key.md"
+            yield Finding("encryption", "error", message, fix)
+        if older:
+            message = f"{older} values of {standing.column} lie under an older key"
+            yield Finding("encryption", "warning", message, "python manage.py rotate_encryption_key")
+        if not unknown and not older:
+            yield Finding("encryption", "ok", f"all of {standing.column} lies under the first key")
 
 
 def _broker() -> Iterator[Finding]:
