@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "trading.core",
     "trading.tenants",
+    "trading.audit",
     "trading.jobs",
     "trading.marketdata",
     "trading.brokers",
@@ -82,6 +83,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "trading.audit.actors.ActorMiddleware",
     "trading.core.middleware.JsonErrorsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -290,6 +292,11 @@ RISK_LIMITS = (
     "QT_MAX_GROSS_EXPOSURE",
     "QT_MAX_PRICE_MOVE_PCT",
 )
+
+# Where the audit log is mirrored as lines of JSON; the signed heads of its chains lie beside it.
+QT_ADMIN_AUDIT_PATH: str = env.str("QT_ADMIN_AUDIT_PATH", default="") or str(DATA.root / "admin_audit.log")
+# Signs those heads; SECRET_KEY when empty. The first signs, all verify.
+QT_AUDIT_SIGNING_KEY: list[str] = env.list("QT_AUDIT_SIGNING_KEY", default=[])
 
 # What attempts record as the code that ran; the checkout's commit when empty.
 QT_CODE_VERSION: str = env.str("QT_CODE_VERSION", default="")

@@ -33,6 +33,9 @@ REDIS_URL = f"unix://{DATA.valkey_socket}?db={_NUMBER}"  # noqa: F405  # from ba
 CACHES["default"]["LOCATION"] = REDIS_URL  # noqa: F405  # from base
 CELERY_BROKER_URL = f"redis+socket://{DATA.valkey_socket}?virtual_host={_NUMBER}"  # noqa: F405  # from base
 
+# Each worker's audit chains are its own, so its mirror is too.
+QT_ADMIN_AUDIT_PATH = str(DATA.root / f"audit-{_NUMBER}" / "admin_audit.log")  # noqa: F405  # from base
+
 # Static files where they lie, without collecting them first.
 STATIC_ROOT = BASE_DIR / "trading" / "web" / "static"  # noqa: F405  # from base
 WHITENOISE_USE_FINDERS = True
