@@ -6,8 +6,6 @@ import numpy as np
 
 from trading.quant.sizing import require
 
-NO_SLIPPAGE, SPREAD, PARTICIPATION = 0, 1, 2
-
 
 @dataclass(frozen=True, slots=True)
 class NoSlippage:
@@ -42,7 +40,7 @@ class ParticipationRate:
 
     def __post_init__(self) -> None:
         require(0.0 < self.cap <= 1.0, "cap must be above 0 and at most 1")
-        require(0.0 <= self.impact * self.cap**2 < 1.0, "impact must not be negative, nor move the price to zero")
+        require(0.0 <= self.impact * self.cap**2 <= 0.5, "impact must not be negative, nor move the price by half")
 
 
 Slippage = NoSlippage | SpreadPct | ParticipationRate
@@ -50,25 +48,32 @@ Slippage = NoSlippage | SpreadPct | ParticipationRate
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """``fee_bps``: of the traded notional, each way. ``borrow_cost_bps``: per year (of 365 days) of short notional."""
+    """What is paid beside the price of the bar.
+
+    ``fee_bps``: of the traded notional, each way. ``borrow_cost_bps``: per year of 365 days, of the short notional.
+    ``slippage_bps``: of the price, against every market fill, on top of the ``slippage`` model.
+    """
 
     fee_bps: float = 0.0
     borrow_cost_bps: float = 0.0
     slippage: Slippage = field(default_factory=NoSlippage)
+    slippage_bps: float = 0.0
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fee_bps < 10_000.0, "fee_bps must be from 0 to below 10000")
         require(0.0 <= self.borrow_cost_bps < np.inf, "borrow_cost_bps must not be negative")
+        require(0.0 <= self.slippage_bps < 5_000.0, "slippage_bps must be from 0 to below 5000")
 
-    def slippage_numbers(self) -> tuple[int, float, float]:
-        """The kind of slippage and its two numbers, as the kernel takes them."""
+    def slippage_numbers(self) -> tuple[float, float, float]:
+        """The share of the price that every fill loses, the largest share of the volume, the impact."""
+        extra = self.slippage_bps / 1e4
         match self.slippage:
             case SpreadPct(spread):
-                return SPREAD, spread / 2.0, 0.0
+                return extra + spread / 2.0, np.inf, 0.0
             case ParticipationRate(cap, impact):
-                return PARTICIPATION, cap, impact
+                return extra, cap, impact
             case NoSlippage():
-                return NO_SLIPPAGE, 0.0, 0.0
+                return extra, np.inf, 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
-"""How a numerical kernel is compiled: ahead of its second use, on disk, and to the same bits on every machine."""
+"""How a numerical kernel is compiled: before its second use, on disk, and to the same bits on every machine."""
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
@@ -11,6 +14,22 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+def cache_folder(sources: Path) -> Path:
+    """Where the machine code of the kernels under ``sources`` is kept: one folder for each state of the source.
+
+    numba looks only at the file of a kernel, not at the files of the kernels that it calls, and would go on with the
+    old code of those; so a change anywhere starts a new folder. `NUMBA_CACHE_DIR` may name its parent.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(sources.rglob("*.py")):
+        digest.update(file.relative_to(sources).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    parent = os.environ.get("NUMBA_CACHE_DIR")
+    return (Path(parent) if parent else sources / "__pycache__") / f"kernels-{digest.hexdigest()[:16]}"
+
+
+numba.config.CACHE_DIR = str(cache_folder(Path(__file__).parent))  # type: ignore[attr-defined]
 
 
 def kernel(function: F) -> F:

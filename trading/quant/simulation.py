@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trading.quant.costs import PARTICIPATION, SPREAD
 from trading.quant.kernels import Floats, Integers, kernel
 
 Records = npt.NDArray[Any]
@@ -74,7 +73,7 @@ target."""
 
 
 class Terms(NamedTuple):
-    """The numbers that a simulation runs under, as the kernel takes them."""
+    """The numbers that a simulation runs under, as the kernel takes them; what does not apply is zero or infinite."""
 
     cash: float
     fill_at_close: bool
@@ -82,9 +81,9 @@ class Terms(NamedTuple):
     max_leverage: float
     fee: float
     borrow_per_ns: float
-    slippage: int
-    slippage_first: float
-    slippage_second: float
+    slippage: float
+    participation: float
+    impact: float
     stop_loss: float
     take_profit: float
     trailing: float
@@ -100,12 +99,11 @@ def floor_nb(quantity: float, lot: float) -> float:
 @kernel
 def price_nb(reference: float, side: float, amount: float, volume: float, terms: Terms) -> float:
     """The fill price of ``amount`` after slippage; ``side`` is 1 to buy, -1 to sell."""
-    if terms.slippage == SPREAD:
-        return reference * (1.0 + side * terms.slippage_first)
-    if terms.slippage == PARTICIPATION:
+    moved = terms.slippage
+    if terms.impact > 0.0:
         rate = amount / volume
-        return reference * (1.0 + side * terms.slippage_second * rate * rate)
-    return reference
+        moved += terms.impact * rate * rate
+    return reference * (1.0 + side * moved)
 
 
 @kernel
@@ -170,8 +168,8 @@ def execute_nb(
     amount = abs(order)
     whole = True
     traded = volume[t, s]
-    if terms.slippage == PARTICIPATION:
-        room = terms.slippage_first * traded - state.used if traded > 0.0 else 0.0
+    if terms.participation < np.inf:
+        room = terms.participation * traded - state.used if traded > 0.0 else 0.0
         if amount > room:
             whole = False
             amount = floor_nb(room, lot[s]) if room > 0.0 else 0.0
@@ -220,7 +218,7 @@ def execute_nb(
         state.working = False
     else:
         state.quantity = 0.0 if closing == abs(held) and opening == 0.0 else held + side * amount
-        if terms.slippage != PARTICIPATION:
+        if terms.participation == np.inf:
             state.working = False
     left: float = cash - side * notional - fee
     return left
@@ -332,7 +330,7 @@ def simulate_nb(
                     cost = -book[s].quantity * multiplier[s] * book[s].last * elapsed
                     book[s].borrow += cost
                     cash -= cost
-        if terms.slippage == PARTICIPATION:
+        if terms.participation < np.inf:
             for s in range(symbols):
                 book[s].used = 0.0
         if working and not terms.fill_at_close:

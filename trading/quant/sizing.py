@@ -7,6 +7,7 @@ import numpy as np
 
 from trading.quant.bars import Bars
 from trading.quant.kernels import Floats, frozen, kernel
+from trading.quant.rolling import moments_nb
 
 
 class Sizing(Protocol):
@@ -110,14 +111,7 @@ def volatility_scale_nb(close: Floats, window: int, per_bar: float, cap: float) 
                 count += 1
             last = price
             if count >= window:
-                mean = 0.0
-                for k in range(count - window, count):
-                    mean += returns[k]
-                mean /= window
-                squares = 0.0
-                for k in range(count - window, count):
-                    squares += (returns[k] - mean) ** 2
-                deviation = np.sqrt(squares / (window - 1))
+                deviation = moments_nb(returns, count - 1, window, 1)[1]
                 result[t, s] = cap if deviation * cap <= per_bar else per_bar / deviation
     return result
 

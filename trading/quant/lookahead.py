@@ -1,0 +1,120 @@
+"""Does a rule know the future, and how much of the past does it need? Asked by running it on less and comparing.
+
+Source: the look-ahead and recursive analyses of freqtrade, whose idea this is: a rule that only reads what has happened
+says the same about a bar whether or not later bars are there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trading.quant.bars import Bars
+from trading.quant.kernels import Floats, Integers
+from trading.quant.sizing import require
+
+Rule = Callable[[Bars], Floats]
+"""From bars to targets of shape (T, S); what `trading.quant.engine.simulate` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """At ``bar`` the rule said ``with_future``, but ``at_the_time`` when the bars after ``cut`` were not there."""
+
+    bar: int
+    time_ns: int
+    symbol: str
+    with_future: float
+    at_the_time: float
+    cut: int
+
+    def __str__(self) -> str:
+        return (
+            f"bar {self.bar}{self.symbol and ' of ' + self.symbol}: {self.with_future:g} with all bars, "
+            f"{self.at_the_time:g} with those up to bar {self.cut}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``leaks``: one for each cut that changed an answer, none for a rule that is fit to trade.
+
+    ``cuts``: how many were tried. ``history``: bars that the rule has to be given for its last answer to be the same as
+    with all of them; more than its warm-up means that it is recursive. None: it had not settled within the data.
+    """
+
+    leaks: tuple[Leak, ...]
+    cuts: int
+    history: int | None
+
+    @property
+    def honest(self) -> bool:
+        """Whether no answer changed."""
+        return not self.leaks
+
+
+def check(
+    rule: Rule, bars: Bars, *, warm_up: int = 0, cuts: int = 64, starts: int = 8, tolerance: float = 1e-9
+) -> Verdict:
+    """Run ``rule`` on ``cuts`` beginnings of ``bars`` and from ``starts`` later bars, and compare with the whole.
+
+    Half of the cuts are spread evenly, half fall where the rule changes its mind, where a leak of few bars shows.
+    ``warm_up``: rows before the first opinion; beginnings that end earlier are not tried. ``tolerance``: relative, for
+    sums taken in another order. Raises what the rule raises, and ValueError when there are not two bars after the
+    warm-up.
+    """
+    require(len(bars) >= warm_up + 2, f"{len(bars)} bars are too few for a warm-up of {warm_up}: add at least two more")
+    whole = rule(bars)
+    chosen = cut_points(whole, warm_up, cuts)
+    leaks = []
+    for cut in chosen:
+        part = rule(bars.window(0, cut + 1))
+        rows, columns = np.nonzero(different(part, whole[: cut + 1], tolerance))
+        if rows.size:
+            row, column = int(rows[0]), int(columns[0])
+            leaks.append(
+                Leak(
+                    bar=row,
+                    time_ns=int(bars.time[row]),
+                    symbol=bars.symbols[column],
+                    with_future=float(whole[row, column]),
+                    at_the_time=float(part[row, column]),
+                    cut=cut,
+                )
+            )
+    return Verdict(tuple(leaks), len(chosen), history(rule, bars, whole, warm_up, starts, tolerance))
+
+
+def cut_points(whole: Floats, warm_up: int, cuts: int) -> list[int]:
+    """Last rows of the beginnings to try: evenly spread, and where the targets change (also one row before)."""
+    last = whole.shape[0] - 2
+    changes: Integers = np.flatnonzero(different(whole[1:], whole[:-1], 0.0).any(axis=1)) + 1
+    near = np.union1d(changes, changes - 1)
+    near = near[(near >= warm_up) & (near <= last)]
+    even = np.linspace(warm_up, last, max(1, cuts // 2)).astype(np.int64)
+    if near.size > cuts - even.size:
+        near = near[np.linspace(0, near.size - 1, cuts - even.size).astype(np.int64)]
+    return [int(cut) for cut in np.union1d(even, near)]
+
+
+def history(rule: Rule, bars: Bars, whole: Floats, warm_up: int, starts: int, tolerance: float) -> int | None:
+    """The most bars that any of ``starts`` later beginnings needed until it agreed with ``whole`` for good."""
+    most = warm_up + 1
+    for start in np.linspace(1, max(1, (len(bars) - warm_up) // 2), starts).astype(int):
+        if len(bars) - start <= warm_up:
+            continue
+        late = different(rule(bars.window(int(start), len(bars))), whole[start:], tolerance)
+        wrong = np.flatnonzero(late.any(axis=1))
+        if wrong.size and wrong[-1] == late.shape[0] - 1:
+            return None
+        if wrong.size:
+            most = max(most, int(wrong[-1]) + 2)
+    return most
+
+
+def different(some: Floats, others: Floats, tolerance: float) -> npt.NDArray[np.bool_]:
+    """Where two answers differ: by more than the tolerance, or one is NaN and the other is not."""
+    if some.shape != others.shape:
+        raise ValueError(f"the rule answered shape {some.shape} where {others.shape} was asked for")
+    return ~np.isclose(some, others, rtol=tolerance, atol=tolerance, equal_nan=True)
