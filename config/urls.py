@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("trading.web.urls")),
     path("", include("trading.tenants.urls")),
     path("", include("trading.jobs.urls")),
+    path("", include("trading.backtests.urls")),
     path("", include("trading.operations.urls")),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema")),

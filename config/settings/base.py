@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "trading.brokers",
     "trading.risk",
     "trading.execution",
+    "trading.backtests",
     "trading.operations",
     "trading.web",
     "workers",
@@ -305,6 +306,9 @@ QT_WORKER_CONCURRENCY: int = env.int("QT_WORKER_CONCURRENCY", default=0)
 QT_BULK_CONCURRENCY: int = env.int("QT_BULK_CONCURRENCY", default=0)
 # How long runs that have ended are kept.
 QT_JOB_RETENTION_DAYS: int = env.int("QT_JOB_RETENTION_DAYS", default=30)
+# Where finished backtests leave their artifacts, shared by every host; and how many of a client's are kept.
+QT_ARTIFACTS_DIR: str = env.str("QT_ARTIFACTS_DIR", default="") or str(DATA.root / "artifacts")
+QT_BACKTEST_RUNS_KEPT: int = env.int("QT_BACKTEST_RUNS_KEPT", default=100)
 # How long a worker that was asked to stop lets its steps go on before it gives their runs back.
 QT_DRAIN_SECONDS: int = env.int("QT_DRAIN_SECONDS", default=20)
 # A file that a worker touches while it is in order; the supervisor restarts one that stops.

@@ -23,6 +23,8 @@ PATHS = {
     "/auth/login",
     "/auth/refresh",
     "/auth/logout",
+    "/presets",
+    "/presets/{preset_id}",
     "/jobs/runs",
     "/jobs/runs/{run_id}",
     "/jobs/runs/{run_id}/retry",

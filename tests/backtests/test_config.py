@@ -1,0 +1,133 @@
+"""The run configuration: defaults, strictness, and one hash for all spellings of one meaning."""
+
+import hashlib
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trading.backtests.config import InvalidConfig, parse
+
+MINIMAL: dict[str, Any] = {
+    "symbol": "TEST",
+    "timeframe": "1m",
+    "start": "2024-01-01",
+    "end": "2024-01-02",
+    "indicators": [{"name": "sma", "params": {"window": 5}}, {"name": "sma", "params": {"window": 15}}],
+    "strategy": {"name": "dual_sma", "params": {"fast": 5, "slow": 15}},
+    "risk": {"model": "fixed_fraction", "params": {"fraction": 0.1}},
+    "execution": {"slippage_bps": 0, "fee_bps": 0, "borrow_cost_bps": 0},
+    "validation": {"permutation": {"trials": 3}},
+    "seed": 42,
+}
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return {**MINIMAL, **fields}
+
+
+def test_what_is_read_back_from_its_own_form_is_the_same_configuration() -> None:
+    config = parse(MINIMAL)
+    again = parse(json.loads(config.canonical()))
+    assert again.canonical() == config.canonical()
+    assert config.run_hash == hashlib.sha256(config.canonical()).hexdigest()
+
+
+def test_the_hash_is_what_sha256sum_says_of_the_canonical_form() -> None:
+    said = subprocess.run(["sha256sum"], input=parse(MINIMAL).canonical(), capture_output=True, check=True).stdout
+    assert parse(MINIMAL).run_hash == said.split()[0].decode()
+
+
+@given(st.permutations(list(MINIMAL)), st.sampled_from([5, 5.0, 0.5e1]), st.sampled_from([0, 0.0, -0.0]))
+def test_one_meaning_has_one_hash(order: list[str], five: float, zero: float) -> None:
+    spelled = {name: MINIMAL[name] for name in order}
+    spelled["strategy"] = {"params": {"slow": 15, "fast": five}, "name": "dual_sma"}
+    spelled["execution"] = {"fee_bps": zero}
+    assert parse(spelled).run_hash == parse(MINIMAL).run_hash
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"symbol": "AAPL"}, {"symbol": None, "symbols": ["AAPL"]}),
+        ({"symbol": None, "symbols": ["A", "B"]}, {"symbol": None, "symbols": ["B", "A"]}),
+        ({"start": "2024-01-01"}, {"start": "2024-01-01T00:00:00Z"}),
+        ({"start": "2024-01-01T09:30:00"}, {"start": "2024-01-01T10:30:00+01:00"}),
+        ({"validation": {}}, {"validation": {"permutation": None}}),
+        ({"risk": {"model": "fixed_fraction"}}, {"risk": {}}),
+    ],
+)
+def test_spellings_of_one_meaning(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert parse(changed(**one)).run_hash == parse(changed(**other)).run_hash
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seed": 43},
+        {"symbol": "TEST2"},
+        {"timeframe": "5m"},
+        {"end": "2024-01-02T00:00:00Z"},  # the bar of that midnight is the last, rather than the day's
+        {"execution": {"fee_bps": 1e-9}},
+        {"validation": {"permutation": {"trials": 4}}},
+        {"indicators": []},
+    ],
+)
+def test_another_meaning_has_another_hash(fields: dict[str, Any]) -> None:
+    assert parse(changed(**fields)).run_hash != parse(MINIMAL).run_hash
+
+
+@pytest.mark.parametrize(
+    ("fields", "loc"),
+    [
+        ({"colour": "red"}, ["colour"]),
+        ({"strategy": {"name": "dual_sma", "speed": 1}}, ["strategy", "speed"]),
+        ({"execution": {"fee_bps": -1}}, ["execution", "fee_bps"]),
+        ({"execution": {"fee_bps": True}}, ["execution", "fee_bps"]),
+        ({"execution": {"fee_bps": "5"}}, ["execution", "fee_bps"]),
+        ({"seed": 1.5}, ["seed"]),
+        ({"seed": -1}, ["seed"]),
+        ({"seed": True}, ["seed"]),
+        ({"symbol": ""}, ["symbol"]),
+        ({"symbol": "A\tB"}, ["symbol"]),
+        ({"symbol": "A" * 33}, ["symbol"]),
+        ({"timeframe": "7m"}, ["timeframe"]),
+        ({"start": "2024-02-30"}, ["start"]),
+        ({"start": "\N{ARABIC-INDIC DIGIT TWO}024-01-01"}, ["start"]),
+        ({"start": 20240101}, ["start"]),
+        ({"end": "9999-12-31"}, ["end"]),
+        ({"validation": {"permutation": {"trials": 0}}}, ["validation", "permutation", "trials"]),
+        ({"validation": {"permutation": {"trials": 10**9}}}, ["validation", "permutation", "trials"]),
+        ({"risk": {"model": "all_in"}}, ["risk", "model"]),
+    ],
+)
+def test_what_is_not_a_configuration_says_where(fields: dict[str, Any], loc: list[str]) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        parse(changed(**fields))
+    assert loc in [error["loc"] for error in refused.value.errors]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"symbol": None},
+        {"symbols": ["A"]},
+        {"symbol": None, "symbols": ["A", "A"]},
+        {"start": "2024-01-03"},
+        {"seed": 10**30},
+        {"strategy": {"name": "dual_sma", "params": {"fast": 1e300}}},
+        {"strategy": {"name": "dual_sma", "params": {"fast": [5]}}},
+        {"strategy": {"name": "../etc", "params": {}}},
+    ],
+)
+def test_what_contradicts_itself_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfig):
+        parse(changed(**fields))
+
+
+def test_a_day_at_the_end_is_used_whole_and_a_time_is_the_last_bar() -> None:
+    assert parse(MINIMAL).until.isoformat() == "2024-01-03T00:00:00+00:00"
+    assert parse(changed(end="2024-01-02T12:00:00Z")).until.isoformat() == "2024-01-02T12:00:00.000001+00:00"

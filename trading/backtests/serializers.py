@@ -1,0 +1,91 @@
+"""Runs and presets as OpenAPI shows them; `trading.backtests.selectors` makes what they describe."""
+
+from rest_framework import serializers
+
+from trading.jobs.serializers import ProgressSerializer, RunErrorSerializer
+from trading.jobs.states import State
+
+Shape = serializers.Serializer[dict[str, object]]
+
+
+class SubmittedSerializer(Shape):
+    """A submission's answer; ``reused`` when nothing was started."""
+
+    run_hash = serializers.CharField()
+    status = serializers.ChoiceField(choices=State.values)
+    job_run_id = serializers.UUIDField()
+    reused = serializers.BooleanField()
+
+
+class BacktestSummarySerializer(Shape):
+    """A run in a list; ``symbol`` or ``symbols`` is there."""
+
+    run_hash = serializers.CharField()
+    status = serializers.ChoiceField(choices=State.values)
+    job_run_id = serializers.UUIDField(allow_null=True)
+    symbol = serializers.CharField(required=False)
+    symbols = serializers.ListField(child=serializers.CharField(), required=False)
+    timeframe = serializers.CharField()
+    start = serializers.CharField()
+    end = serializers.CharField()
+    strategy = serializers.CharField()
+    progress = ProgressSerializer(allow_null=True)
+    error = RunErrorSerializer(allow_null=True)
+    metrics = serializers.DictField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class BacktestListSerializer(Shape):
+    """A page of runs."""
+
+    results = BacktestSummarySerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class BacktestSerializer(BacktestSummarySerializer):
+    """A run in full."""
+
+    config = serializers.DictField()
+    data_hash = serializers.CharField()
+    code_version = serializers.CharField()
+    lock_hash = serializers.CharField()
+    manifest_hash = serializers.CharField(allow_null=True)
+
+
+class ManifestEntrySerializer(Shape):
+    """One artifact."""
+
+    filename = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+
+
+class ManifestSerializer(Shape):
+    """manifest.json."""
+
+    version = serializers.IntegerField()
+    run_hash = serializers.CharField()
+    data_hash = serializers.CharField()
+    code_version = serializers.CharField()
+    lock_hash = serializers.CharField()
+    files = ManifestEntrySerializer(many=True)
+    content_hash = serializers.CharField()
+    chain_prev = serializers.CharField()
+    manifest_hash = serializers.CharField()
+
+
+class PresetSerializer(Shape):
+    """A named configuration."""
+
+    preset_id = serializers.CharField()
+    name = serializers.CharField()
+    config = serializers.DictField()
+    created_at = serializers.DateTimeField()
+
+
+class PresetListSerializer(Shape):
+    """A page of presets."""
+
+    results = PresetSerializer(many=True)
+    next = serializers.CharField(allow_null=True)

@@ -1,0 +1,176 @@
+"""Submitting runs, finishing them, pruning them; keeping presets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from trading.backtests import candles, canonical, manifest, provenance
+from trading.backtests.config import RunConfig
+from trading.backtests.manifest import Identity
+from trading.backtests.models import Manifest, Preset, Run
+from trading.backtests.store import ArtifactStore, write
+from trading.core.ids import uuid7
+from trading.jobs import services as jobs
+from trading.jobs.models import JobRun
+from trading.jobs.states import RETRYABLE, Trigger
+from trading.tenants.models import Client
+
+JOB = "backtest"
+
+
+class Superseded(RuntimeError):
+    """What the run is worked out from has changed since, and another run has that already."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The run that answers a submission; ``started`` is False when what was there already answers it."""
+
+    run: Run
+    started: bool
+
+
+def store() -> ArtifactStore:
+    """Where this platform keeps artifacts."""
+    return ArtifactStore(Path(settings.QT_ARTIFACTS_DIR))
+
+
+def identity(config: RunConfig, found: Sequence[candles.Series]) -> Identity:
+    """What a run of ``config`` on those candles is worked out from, here and now."""
+    return Identity(config.run_hash, candles.data_hash(found), provenance.code_version(), provenance.lock_hash())
+
+
+def submit(config: RunConfig, *, client_id: UUID, by: str = "", request_id: str = "") -> Submitted:
+    """Have ``config`` worked out for a client, unless that has been done or is being done.
+
+    Of any number of racing submissions one inserts the run, by the table's unique constraint; the others find it. A run
+    that failed or was cancelled is queued again from the step that did not succeed. Raises `candles.NoCandles` and
+    `candles.TooManyCandles`.
+    """
+    what = identity(config, candles.stored(config))
+    with transaction.atomic():
+        new = Run(id=uuid7(), client_id=client_id, config=config.plain(), **asdict(what))
+        Run.objects.bulk_create([new], ignore_conflicts=True)
+        run = Run.objects.select_for_update(no_key=True).get(client_id=client_id, **asdict(what))
+        started = run.id == new.id
+        if run.manifest_hash:
+            return Submitted(run, started=False)
+        job = None if started else JobRun.objects.filter(id=run.job_run_id or UUID(int=0)).first()
+        if job is None:  # new, or failed so long ago that the ledger has forgotten it
+            enqueued = jobs.enqueue(
+                JOB,
+                {"run_id": str(run.id)},
+                client_id=client_id,
+                trigger=Trigger.API,
+                triggered_by=by,
+                request_id=request_id,
+            )
+            run.job_run_id = enqueued.run.id
+            run.save(update_fields=["job_run_id"])
+            started = True
+        elif job.state in RETRYABLE:
+            jobs.retry(job.id, by=by)
+            started = True
+        return Submitted(run, started)
+
+
+def settle_identity(run: Run, what: Identity) -> None:
+    """Record what a run that has just begun is really worked out from.
+
+    Candles may have come, and the code may have been changed, between its submission and its beginning. Raises
+    `Superseded` when the client has another run of that.
+    """
+    if identity_of(run) == what:
+        return
+    try:
+        with transaction.atomic():
+            Run.objects.filter(id=run.id).update(**asdict(what))
+    except IntegrityError:
+        raise Superseded(
+            "The candles or the code have changed since it was submitted, and another run has used them as they are."
+            " Submit the configuration again to find that one."
+        ) from None
+    run.data_hash, run.code_version, run.lock_hash = what.data_hash, what.code_version, what.lock_hash
+
+
+def identity_of(run: Run) -> Identity:
+    """What a run is worked out from, by its row."""
+    return Identity(run.run_hash, run.data_hash, run.code_version, run.lock_hash)
+
+
+def finish(
+    run: Run, artifacts: Mapping[str, bytes], metrics: Mapping[str, Any], *, staged: Path, into: ArtifactStore
+) -> manifest.Manifest:
+    """Link a run into its client's chain and put its artifacts in their place.
+
+    Called inside the transaction under which the job holds its run. ``staged`` holds ``artifacts``; the manifest joins
+    them there. The client's row is locked, so that the chain grows by one link at a time.
+    """
+    Client.objects.select_for_update(no_key=True).get(id=run.client_id)
+    last = Manifest.objects.filter(client_id=run.client_id).order_by("-position").first()
+    sealed = manifest.seal(
+        identity_of(run),
+        manifest.entries(artifacts),
+        chain_prev=manifest.FIRST_LINK if last is None else last.manifest_hash,
+    )
+    write(staged / manifest.NAME, sealed.body)
+    Manifest.objects.create(
+        client_id=run.client_id,
+        position=1 if last is None else last.position + 1,
+        run_id=run.id,
+        run_hash=run.run_hash,
+        manifest_hash=sealed.manifest_hash,
+        chain_prev=sealed.chain_prev,
+        body=sealed.body.decode(),
+    )
+    Run.objects.filter(id=run.id).update(manifest_hash=sealed.manifest_hash, metrics=dict(metrics), finished_at=Now())
+    into.publish(staged, run.client_id, run.id)
+    return sealed
+
+
+def prune(client_id: UUID, *, keep: int) -> int:
+    """Delete all but the client's newest ``keep`` runs that are not being worked out, and their artifacts; how many.
+
+    Their manifests stay, so that the chain can still be verified.
+    """
+    with transaction.atomic():
+        old = list(
+            Run.objects.select_for_update(skip_locked=True, no_key=True)
+            .filter(client_id=client_id)
+            .order_by("-id")[keep:]
+        )
+        live = set(
+            JobRun.objects.filter(id__in=[run.job_run_id for run in old], finished_at__isnull=True).values_list(
+                "id", flat=True
+            )
+        )
+        going = [run for run in old if run.job_run_id not in live]
+        Run.objects.filter(id__in=[run.id for run in going]).delete()
+    for run in going:
+        store().remove(client_id, run.id)
+        store().forget(run.id)
+    return len(going)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The preset that answers; ``created`` is False when it was there already."""
+
+    preset: Preset
+    created: bool
+
+
+def keep_preset(name: str, config: RunConfig, *, client_id: UUID) -> Kept:
+    """Keep a named configuration; the same name and configuration again are the same preset."""
+    plain = config.plain()
+    preset_id = canonical.digest({"name": name, "config": plain})
+    new = Preset(id=uuid7(), client_id=client_id, preset_id=preset_id, name=name, config=plain)
+    Preset.objects.bulk_create([new], ignore_conflicts=True)
+    preset = Preset.objects.get(client_id=client_id, preset_id=preset_id)
+    return Kept(preset, created=preset.id == new.id)
