@@ -5,6 +5,8 @@ one, `parts` yields its chunks for progress and cancelling, `assemble` puts chun
 bytes do not depend on how the work was cut.
 """
 
+from trading.quant.statistics.blocks import block_length
+from trading.quant.statistics.bootstrap import Bootstrap, BootstrapResult, Estimate, Interval
 from trading.quant.statistics.permutation import PermutationResult, PermutationTest
 from trading.quant.statistics.replication import Part, Replicated, assemble, evaluate, part, parts, ranges
 from trading.quant.statistics.sharpe import (
@@ -17,12 +19,17 @@ from trading.quant.statistics.sharpe import (
 )
 
 __all__ = [
+    "Bootstrap",
+    "BootstrapResult",
+    "Estimate",
+    "Interval",
     "Part",
     "PermutationResult",
     "PermutationTest",
     "Record",
     "Replicated",
     "assemble",
+    "block_length",
     "deflated_sharpe",
     "evaluate",
     "expected_maximum_sharpe",
