@@ -279,6 +279,12 @@ QT_EXECUTION_MAX_ORDERS: int = env.int("QT_EXECUTION_MAX_ORDERS", default=10)
 QT_EXECUTION_CASH_BUFFER = _decimal("QT_EXECUTION_CASH_BUFFER", "0")
 QT_EXECUTION_ALLOW_PARTIAL: bool = env.bool("QT_EXECUTION_ALLOW_PARTIAL", default=True)
 QT_EXECUTION_EXCHANGE: str = env.str("QT_EXECUTION_EXCHANGE", default="paper")
+# The money that Binance's orders are paid in, and which of its hosts is called: a URL goes before the flag.
+QT_EXECUTION_QUOTE_ASSET: str = env.str("QT_EXECUTION_QUOTE_ASSET", default="USDT")
+QT_EXECUTION_BINANCE_TESTNET: bool = env.bool("QT_EXECUTION_BINANCE_TESTNET", default=False)
+QT_EXECUTION_BINANCE_URL: str = env.str("QT_EXECUTION_BINANCE_URL", default="")
+# How long a venue's answer is waited for; after that what was asked is unknown.
+QT_BROKER_TIMEOUT_SECONDS: float = env.float("QT_BROKER_TIMEOUT_SECONDS", default=10.0)
 QT_MAX_NOTIONAL_PER_TRADE = _decimal("QT_MAX_NOTIONAL_PER_TRADE", "1000")
 QT_MAX_DAILY_LOSS = _decimal("QT_MAX_DAILY_LOSS", "500")
 QT_MAX_POSITION_PER_SYMBOL = _decimal("QT_MAX_POSITION_PER_SYMBOL", "0")  # not positive: no limit

@@ -31,7 +31,7 @@ class Fault(StrEnum):
     SLOW = "slow"
     """Takes its time, but not more than the client gives."""
     RATE_LIMITED = "rate_limited"
-    """Refuses for a second because too much was asked, without having taken it."""
+    """Refuses for three seconds because too much was asked, without having taken it."""
 
 
 Operation = Literal["place", "cancel", "order", "read"]

@@ -46,9 +46,9 @@ class VenueProcess:
         self.kill()
         self.start()
 
-    def tell(self, path: str, **fields: Any) -> Any:
+    def tell(self, control: str, **fields: Any) -> Any:
         """Control it."""
-        answer = self._control.post(f"http://127.0.0.1:{self.control_port}{path}", json=fields)
+        answer = self._control.post(f"http://127.0.0.1:{self.control_port}{control}", json=fields)
         answer.raise_for_status()
         return answer.json()
 

@@ -10,6 +10,7 @@ order can be recorded either, and everything is denied.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.db import DatabaseError, connection
@@ -79,13 +80,17 @@ class Budget:
 
     def block(self, seconds: float) -> None:
         """Let nobody ask for so long: the venue has said so."""
-        with connection.cursor() as cursor:
-            cursor.execute(_BLOCK, {"scope": self.scope, "capacity": self.limit / 2, "seconds": seconds})
+        self._note(_BLOCK, {"scope": self.scope, "capacity": self.limit / 2, "seconds": seconds})
 
     def reported(self, used: int) -> None:
         """The venue counts ``used`` in its present window: others use the limit too, or a window began earlier."""
-        with connection.cursor() as cursor:
-            cursor.execute(_LOWER, {"scope": self.scope, "left": max(self.limit - used, 0)})
+        self._note(_LOWER, {"scope": self.scope, "left": max(self.limit - used, 0)})
+
+    @staticmethod
+    def _note(statement: str, values: dict[str, str | float]) -> None:
+        # It comes with an answer, which must not be lost; while this cannot be written, `take` denies.
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute(statement, values)
 
     def _denied(self, message: str, operation: str, wait: float) -> BrokerUnavailable:
         return BrokerUnavailable(
