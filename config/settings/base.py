@@ -44,6 +44,13 @@ LOGGING = {"level": LOG_LEVEL, "as_json": APP_ENV == "production"}
 
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CORS_ALLOWED_ORIGINS: list[str] = env.list("CORS_ORIGINS", default=[])
+# Proxies whose X-Forwarded-For is believed; nobody's when empty.
+TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
+# Requests a minute; 0: no limit. What is refused (401) has one of its own, so that guessing is slow.
+QT_RATE_USER: int = env.int("QT_RATE_USER", default=600)
+QT_RATE_CLIENT: int = env.int("QT_RATE_CLIENT", default=1800)
+QT_RATE_ADDRESS: int = env.int("QT_RATE_ADDRESS", default=300)
+QT_RATE_REFUSED: int = env.int("QT_RATE_REFUSED", default=60)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -85,6 +92,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "trading.audit.actors.ActorMiddleware",
+    "trading.tenants.throttling.GuessLimitMiddleware",
     "trading.core.middleware.JsonErrorsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -350,6 +358,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["trading.tenants.permissions.Declared"],
+    "DEFAULT_THROTTLE_CLASSES": ["trading.tenants.throttling.CallerThrottle"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PARSER_CLASSES": ["trading.core.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -36,6 +36,9 @@ CELERY_BROKER_URL = f"redis+socket://{DATA.valkey_socket}?virtual_host={_NUMBER}
 # Each worker's audit chains are its own, so its mirror is too.
 QT_ADMIN_AUDIT_PATH = str(DATA.root / f"audit-{_NUMBER}" / "admin_audit.log")  # noqa: F405  # from base
 
+# As fast as the tests ask; those of the limits set them.
+QT_RATE_USER = QT_RATE_CLIENT = QT_RATE_ADDRESS = QT_RATE_REFUSED = 0
+
 # Static files where they lie, without collecting them first.
 STATIC_ROOT = BASE_DIR / "trading" / "web" / "static"  # noqa: F405  # from base
 WHITENOISE_USE_FINDERS = True

@@ -7,6 +7,7 @@ import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -117,6 +118,14 @@ def _flat(detail: Any, loc: list[str | int]) -> Any:
 def as_json(error: ApiError) -> JsonResponse:
     """``error`` outside REST framework."""
     return JsonResponse(error.body(), status=error.status_code, headers=error.headers)
+
+
+def as_page(request: HttpRequest, error: ApiError) -> HttpResponse:
+    """``error`` for people."""
+    answer = render(request, "error.html", {"message": str(error)}, status=error.status_code)
+    for name, value in error.headers.items():
+        answer[name] = value
+    return answer
 
 
 def is_page(request: HttpRequest) -> bool:

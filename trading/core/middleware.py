@@ -97,7 +97,7 @@ class JsonErrorsMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to what a view raised."""
         if errors.is_page(request):
-            return None
+            return errors.as_page(request, exception) if isinstance(exception, errors.ApiError) else None
         known = errors.translate(exception)
         if known is not None:
             return errors.as_json(known)

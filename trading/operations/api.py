@@ -10,9 +10,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from trading.core.errors import ApiError
+from trading.core.peers import is_loopback
 from trading.operations import health
 from trading.operations.metrics import LEDGER
-from trading.tenants.authentication import is_loopback, same
+from trading.tenants.authentication import same
 from trading.tenants.permissions import Permission, needs
 
 NAME = "quantum-trader"

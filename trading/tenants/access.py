@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 from trading.core.errors import NotFound
 from trading.tenants.models import Client, Role
 from trading.tenants.permissions import Permission, allows
+from trading.tenants.throttling import check
 
 
 def client_for(caller: Any, client_id: UUID) -> Client:
@@ -29,10 +30,11 @@ def client_for(caller: Any, client_id: UUID) -> Client:
 def admitted(request: HttpRequest, permission: Permission) -> Request:
     """``request`` with its caller, for views that are functions; raises as REST framework's own views do.
 
-    401 for nobody known, 403 for somebody who does not hold ``permission``.
+    401 for nobody known, 403 for somebody who does not hold ``permission``, 429 for who asks too often.
     """
     asked = Request(request, authenticators=[make() for make in APIView.authentication_classes])
     if allows(permission, asked.user):
+        check(request, asked.user)
         return asked
     if asked.successful_authenticator is not None:
         raise PermissionDenied

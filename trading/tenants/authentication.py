@@ -1,21 +1,18 @@
 """Who is asking: a token, the scheduler's secret, a session of the pages, or, in development, a header."""
 
 import hmac
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
-from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from trading.core.peers import is_loopback
 from trading.tenants.models import Role, User
 from trading.tenants.permissions import Holder
 from trading.tenants.tokens import AccessToken, InvalidToken, accepted
-
-FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
 
 @dataclass(frozen=True)
@@ -105,14 +102,3 @@ class DevelopmentAuthentication(BaseAuthentication):
         if user is None or not user.may_log_in:
             raise AuthenticationFailed("X-Test-Mode-User names no user.")
         return user, "development"
-
-
-def is_loopback(request: HttpRequest) -> bool:
-    """Whether the peer is this machine itself, and no proxy speaks for another."""
-    names = {name.lower() for name in request.headers}
-    if any(name in FORWARDED or name.startswith("x-forwarded") for name in names):
-        return False
-    try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False

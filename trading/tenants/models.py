@@ -87,6 +87,21 @@ class LoginFailures(models.Model):
         return f"{self.key}: {self.count}"
 
 
+class KnownAddress(models.Model):
+    """An address that a user has logged in from: no stranger can lock the user out there."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    address = models.CharField(max_length=64)
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "known_addresses"
+        constraints = [models.UniqueConstraint(name="known_addresses_once", fields=["user", "address"])]
+
+    def __str__(self) -> str:
+        return self.address
+
+
 class Parameters(models.Model):
     """A client's risk and strategy parameters as they stood from one change to the next; the newest version holds.
 

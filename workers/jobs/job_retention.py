@@ -11,7 +11,7 @@ from trading.jobs import services
 from trading.jobs.context import StepContext
 from trading.jobs.models import TaskSignature
 from trading.jobs.registry import Arguments, Cadence, Job, Step
-from trading.tenants import sessions
+from trading.tenants import login, sessions
 
 BATCH = 2_000
 
@@ -39,7 +39,7 @@ def prune(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
 def forget(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
     """Delete spent signatures, idempotency keys, logins and sessions that no request can bring again."""
     with ctx.transaction():
-        logins = sessions.forget(now=ctx.now)
+        logins = sessions.forget(now=ctx.now) + login.forget()
         pages, _ = Session.objects.filter(expire_date__lt=ctx.now).delete()
         signatures, _ = TaskSignature.objects.filter(taken_at__lt=ctx.now - timedelta(hours=1)).delete()
         keys, _ = IdempotencyKey.objects.filter(created_at__lt=ctx.now - timedelta(days=7)).delete()
