@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
@@ -50,12 +50,12 @@ class Attacker:
 
     server: psycopg.Connection[tuple[Any, ...]]
 
-    def run(self, sql: LiteralString, *arguments: object) -> None:
+    def run(self, sql: str, *arguments: object) -> None:
         """Every trigger and foreign key off, the statement, and on again."""
         with self.server.transaction():
             self.server.execute("ALTER TABLE audit_log DISABLE TRIGGER ALL")
             self.server.execute("SET LOCAL session_replication_role = replica")
-            self.server.execute(sql, arguments)
+            self.server.execute(sql.encode(), arguments)
             self.server.execute("ALTER TABLE audit_log ENABLE TRIGGER ALL")
             self.server.execute("ALTER TABLE audit_log ENABLE ALWAYS TRIGGER audit_log_refuse_change")
             self.server.execute("ALTER TABLE audit_log DISABLE TRIGGER audit_log_refuse_truncate")

@@ -10,16 +10,21 @@ from trading.audit.canonical import GENESIS, contents
 
 PLATFORM = UUID(int=0)
 """The chain of what belongs to no client."""
+SWITCHES = UUID(int=1)
+"""The chain of the halt and the kill switch, apart so that turning them waits for nobody else's entry."""
+OF_NO_CLIENT = (PLATFORM, SWITCHES)
 
 
 def _of_its_client() -> Q:
-    return Q(client__isnull=True, chain=PLATFORM) | Q(client__isnull=False, chain=F("client"))
+    return Q(client__isnull=True, chain__in=OF_NO_CLIENT) | Q(client__isnull=False, chain=F("client"))
 
 
 class AuditHead(models.Model):
     """The end of a chain: locked by whoever writes the next entry, so that the writers of one chain take turns."""
 
-    chain = models.UUIDField(primary_key=True, editable=False, help_text="The client's id; zeros for the platform.")
+    chain = models.UUIDField(
+        primary_key=True, editable=False, help_text="The client's id; the platform's begin with zeros."
+    )
     client = models.ForeignKey(
         "tenants.Client", null=True, on_delete=models.PROTECT, related_name="+", db_index=False, editable=False
     )

@@ -1,7 +1,8 @@
-"""What those below say without knowing this log: the admin's own log of changes."""
+"""What those below say without knowing this log, and the admin's own log of changes."""
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.db.models.signals import post_save
 
 from trading.audit.actors import of
 from trading.audit.services import record
+from trading.core.trail import happened
 from trading.tenants.models import Client
 
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
@@ -20,7 +22,22 @@ _VERBS = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}
 
 def connect() -> None:
     """Listen."""
+    happened.connect(on_told, dispatch_uid="audit.told")
     post_save.connect(on_admin_log, sender=LogEntry, dispatch_uid="audit.admin")
+
+
+def on_told(
+    *,
+    action: str,
+    client_id: UUID | None,
+    subject: str,
+    data: Mapping[str, Any] | None,
+    actor: str | None,
+    **kwargs: Any,
+) -> None:
+    """What `trading.core.trail.tell` was told, in the teller's transaction, or one of its own where there is none."""
+    with transaction.atomic():
+        record(action, client_id=client_id, subject=subject, data=data, actor=actor)
 
 
 def on_admin_log(*, instance: LogEntry, created: bool, **kwargs: Any) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+import structlog
+from django.db import OperationalError, connection, transaction
 from django.db.models import DateTimeField, Func
 
 from trading.audit import actors, mirror
@@ -14,7 +15,9 @@ from trading.audit.canonical import contents, digest, plain, text
 from trading.audit.models import PLATFORM, AuditEntry, AuditHead
 from trading.core.ids import uuid7_at
 from trading.core.logs import hide_secrets
+from trading.tenants.models import Client
 
+log = structlog.get_logger("quantum.audit")
 _ACTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -32,8 +35,9 @@ def record(
     subject: str = "",
     data: Mapping[str, Any] | None = None,
     actor: str | None = None,
+    chain: UUID = PLATFORM,
 ) -> AuditEntry:
-    """Add an entry to the chain of ``client_id`` (None: the platform's), in the caller's transaction.
+    """Add an entry to the chain of ``client_id``, or else to the platform's ``chain``, in the caller's transaction.
 
     ``action`` is a dotted name that stays, ``subject`` what it was done to (``order:ID``), ``data`` small and of exact
     kinds; values under names of secrets are hidden. ``actor`` is who, when it is not whoever is at work here.
@@ -45,7 +49,7 @@ def record(
         raise RuntimeError("an audit entry belongs to the transaction of what it records: open one around both")
     if not _ACTION.fullmatch(action) or len(action) > 64:
         raise ValueError(f"{action!r} is not a dotted name such as order.sent")
-    head, now = _lock(client_id)
+    head, now = _lock(chain if client_id is None else client_id, client_id)
     at = now if head.at is None else max(now, head.at + timedelta(microseconds=1))  # clocks may step back
     covered = contents(
         id=uuid7_at(at),
@@ -71,9 +75,24 @@ def record(
     return entry
 
 
-def _lock(client_id: UUID | None) -> tuple[AuditHead, datetime]:
+def record_for_clients(action: str, *, subject: str = "", data: Mapping[str, Any] | None = None) -> None:
+    """Add an entry to the chain of every active client, each in a transaction of its own.
+
+    For what concerns all of them and has been recorded in the platform's chain already: a client whose chain is locked
+    for longer than a second is left out and named in the log, as nobody else is to wait for it.
+    """
+    for client_id in Client.objects.filter(is_active=True).order_by("id").values_list("id", flat=True):
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL lock_timeout = '1s'")
+                record(action, client_id=client_id, subject=subject, data=data)
+        except OperationalError as error:
+            log.error("audit.client_not_told", action=action, client_id=str(client_id), error=str(error).strip())
+
+
+def _lock(chain: UUID, client_id: UUID | None) -> tuple[AuditHead, datetime]:
     """The head of a chain, locked, and the time after the lock was had."""
-    chain = PLATFORM if client_id is None else client_id
     rows = AuditHead.objects.select_for_update(no_key=True).filter(chain=chain).annotate(now=_Clock())
     head = rows.first()
     if head is None:

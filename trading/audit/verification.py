@@ -10,7 +10,7 @@ from django.db.models import Max
 
 from trading.audit import heads
 from trading.audit.canonical import GENESIS, digest, moment
-from trading.audit.models import PLATFORM, AuditEntry, AuditHead
+from trading.audit.models import OF_NO_CLIENT, PLATFORM, SWITCHES, AuditEntry, AuditHead
 
 BATCH: Final = 1_000
 UNSIGNED_FOR: Final = timedelta(days=1)
@@ -44,7 +44,7 @@ class Verdict:
     @property
     def name(self) -> str:
         """The chain as people call it."""
-        return "the platform" if self.chain == PLATFORM else f"client {self.chain}"
+        return {PLATFORM: "the platform", SWITCHES: "the switches"}.get(self.chain, f"client {self.chain}")
 
 
 Watch = Callable[[int], None]
@@ -143,7 +143,7 @@ class Walk:
             return Break(
                 "missing", due, f"entry {due} is missing: entry {self.sequence} is followed by {entry.sequence}."
             )
-        if entry.client_id != (None if self._chain == PLATFORM else self._chain):
+        if entry.client_id != (None if self._chain in OF_NO_CLIENT else self._chain):
             return Break("changed", due, f"entry {due} was changed: its client is not the chain's.")
         if digest(entry.contents) != entry.hash:
             return self._misplaced(entry) or Break(

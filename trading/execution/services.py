@@ -28,6 +28,7 @@ from trading.brokers.base import (
     Side,
     Ticket,
 )
+from trading.execution import trail
 from trading.execution.models import OPEN, Fill, Order, OrderState, PortfolioSnapshot, Position
 from trading.execution.planning import Planned, Rules, client_order_id
 from trading.marketdata import selectors as market
@@ -144,6 +145,8 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
             is_ours = Order.objects.filter(id=order.id, state=order.state).update(
                 state=OrderState.SENT, sent_at=timezone.now()
             )
+            if is_ours:
+                trail.sent(order)
         if not is_ours:  # somebody else has moved it on since it was read
             order.refresh_from_db()
             return order
@@ -160,6 +163,7 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
                 return _mark_unknown(order, f"the venue did not take it again: {error}", hold)
             with hold():
                 Order.objects.filter(id=order.id, state=OrderState.SENT).update(state=OrderState.INTENDED, sent_at=None)
+                trail.note("not_taken", order, reason=str(error)[:300])
             raise
         except BrokerError as error:  # anything else may have happened after the order was taken
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
@@ -200,8 +204,8 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
     """Write what the venue reported: fills, the position, the order's state, and the freed reservation, at once."""
     with hold():
         locked = Order.objects.select_for_update(no_key=True).get(id=order.id)
-        for execution in report.executions:
-            _book(locked, execution)
+        was_open = locked.state in OPEN
+        booked = [execution for execution in report.executions if _book(locked, execution)]
         _total(locked)
         locked.broker_order_id = report.broker_order_id[:64]
         locked.reason = report.reason[:300]
@@ -212,6 +216,9 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
         elif locked.state == OrderState.UNKNOWN:
             locked.state = OrderState.SENT
         locked.save()
+        trail.booked(locked, booked)
+        if was_open and locked.state not in OPEN:
+            trail.ended(locked)
     return locked
 
 
@@ -232,12 +239,12 @@ def _final_state(order: Order, report: OrderReport) -> OrderState:
     return OrderState.REJECTED if report.status is OrderStatus.REJECTED else OrderState.WITHDRAWN
 
 
-def _book(order: Order, execution: Execution) -> None:
-    """Count one execution, unless it is counted already."""
+def _book(order: Order, execution: Execution) -> bool:
+    """Count one execution; whether it was not counted already."""
     if Fill.objects.filter(
         client_id=order.client_id, broker=order.broker, execution_id=execution.execution_id
     ).exists():
-        return
+        return False
     position, _ = Position.objects.get_or_create(client_id=order.client_id, symbol=order.symbol)
     position = Position.objects.select_for_update(no_key=True).get(id=position.id)
     signed = Side(order.side).sign * execution.quantity
@@ -256,6 +263,7 @@ def _book(order: Order, execution: Execution) -> None:
         realised_pnl=realised,
         time=execution.time,
     )
+    return True
 
 
 def apply_fill(position: Position, signed: Decimal, price: Decimal) -> Decimal:
@@ -288,7 +296,10 @@ def _total(order: Order) -> None:
 
 def _mark_unknown(order: Order, reason: str, hold: Hold) -> Order:
     with hold():
-        Order.objects.filter(id=order.id, state__in=OPEN).update(state=OrderState.UNKNOWN, reason=reason[:300])
+        was_known = order.state != OrderState.UNKNOWN
+        open_still = Order.objects.filter(id=order.id, state__in=OPEN)
+        if open_still.update(state=OrderState.UNKNOWN, reason=reason[:300]) and was_known:
+            trail.note("unknown", order, reason=reason[:300])
     order.refresh_from_db()
     return order
 
@@ -300,6 +311,7 @@ def _withdraw(order: Order, reason: str, hold: Hold) -> Order:
             state=OrderState.WITHDRAWN, reason=reason[:300], finished_at=timezone.now()
         ):
             risk.settle(order.client_order_id)
+            trail.note("withdrawn", order, reason=reason[:300])
     order.refresh_from_db()
     return order
 
@@ -327,6 +339,7 @@ def write_off(order_id: UUID, *, by: str) -> Order:
         order.finished_at = timezone.now()
         order.save()
         risk.settle(order.client_order_id)
+        trail.note("written_off", order, by=by)
     return order
 
 

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from trading.audit.services import record
 from trading.core.errors import ApiError, Invalid, NotFound, invalid
 from trading.core.idempotency import HEADER, once
 from trading.core.middleware import request_id
@@ -28,7 +29,7 @@ from trading.jobs.serializers import (
     SignedTaskSerializer,
 )
 from trading.jobs.states import State, Trigger
-from trading.tenants.permissions import Permission
+from trading.tenants.permissions import Holder, Permission
 
 FILTERS = ("status", "job", "since")
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
@@ -202,6 +203,13 @@ class InternalTaskView(APIView):
                 raise NotFound(str(error), error.code) from None
             except services.InvalidArguments as error:
                 raise Invalid(error.errors) from None
+            record(
+                "job_run.enqueued",
+                client_id=client_id,
+                subject=f"job_run:{enqueued.run.id}",
+                data={"job": job, "created": enqueued.created},
+                actor=Holder.TASK_SIGNATURE,
+            )
             return Response({"run_id": str(enqueued.run.id), "created": enqueued.created}, status=202)
 
         with transaction.atomic():

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from trading.audit.services import record
 from trading.jobs import bell, ledger, upkeep
 from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.outcomes import FanOut
@@ -84,26 +85,15 @@ def enqueue(
     )
     if scheduled_at is not None:
         run.scheduled_at = scheduled_at
-    with transaction.atomic(savepoint=False):
-        created = _insert(run)
-        if created and scheduled_at is None:
-            _after_commit(dispatch, run)
-    if created:
-        return Enqueued(run, created=True)
-    existing = _existing(run)
-    if existing is None:  # the one in the way ended between the insert and the look
-        return enqueue(
-            slug,
-            arguments,
-            client_id=client_id,
-            scheduled_at=scheduled_at,
-            schedule_slot=schedule_slot,
-            parent=parent,
-            trigger=trigger,
-            triggered_by=triggered_by,
-            request_id=request_id,
-        )
-    return Enqueued(existing, created=False)
+    while True:
+        with transaction.atomic(savepoint=False):
+            created = _insert(run)
+            if created and scheduled_at is None:
+                _after_commit(dispatch, run)
+        existing = run if created else _existing(run)
+        if existing is not None:
+            return Enqueued(existing, created)
+        # The one in the way ended between the insert and the look: try again.
 
 
 def validated(job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | None) -> Any:
@@ -216,6 +206,7 @@ def retry(run_id: UUID, *, by: str = "") -> JobRun:
         run.error_type = run.error_message = ""
         run.save()
         _after_commit(dispatch, run)
+        _note("job_run.retried", run)
     run.refresh_from_db()
     return run
 
@@ -225,6 +216,19 @@ def cancel(run_id: UUID) -> JobRun:
 
     The runs that a fan-out started are cancelled with it.
     """
+    with transaction.atomic():
+        run = _cancel(run_id)
+        _note("job_run.cancelled", run)
+    run.refresh_from_db()
+    return run
+
+
+def _note(action: str, run: JobRun) -> None:
+    """For the audit log, as the transaction's last act: its chain is locked from here on."""
+    record(action, client_id=run.client_id, subject=f"job_run:{run.id}", data={"job": run.job, "step": run.step})
+
+
+def _cancel(run_id: UUID) -> JobRun:
     with transaction.atomic():
         # Children before their parent, as their own endings do: in the other order the two would deadlock.
         list(JobRun.objects.select_for_update(no_key=True).filter(parent_id=run_id, state__in=LIVE).order_by("id"))
@@ -245,7 +249,6 @@ def cancel(run_id: UUID) -> JobRun:
                 children_pending=0,
             )
             _after_ending(run)
-    run.refresh_from_db()
     return run
 
 
@@ -259,7 +262,7 @@ _ENDED = {
 
 def _cancel_child(run_id: UUID) -> None:
     try:
-        cancel(run_id)
+        _cancel(run_id)
     except WrongState:
         return  # it ended by itself meanwhile, which is as good
 
@@ -284,10 +287,12 @@ def _join(parent_id: UUID) -> None:
 
 def pause(queue: str, *, by: str) -> JobQueue:
     """Start nothing more from ``queue``; what runs goes on, what is enqueued waits."""
-    row, _ = JobQueue.objects.get_or_create(name=queue)
-    row.paused_at = ledger.database_now()
-    row.paused_by = by[:200]
-    row.save()
+    with transaction.atomic():
+        row, _ = JobQueue.objects.get_or_create(name=queue)
+        row.paused_at = ledger.database_now()
+        row.paused_by = by[:200]
+        row.save()
+        record("queue.paused", subject=f"queue:{queue}")
     return row
 
 
@@ -299,6 +304,7 @@ def resume(queue: str) -> JobQueue:
         row.paused_by = ""
         row.save()
         JobRun.objects.filter(queue=queue, state__in=WAITING, rung_at__isnull=False).update(rung_at=None)
+        record("queue.resumed", subject=f"queue:{queue}")
     return row
 
 

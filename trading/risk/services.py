@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
@@ -12,6 +12,8 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
 
+from trading.audit.models import SWITCHES
+from trading.audit.services import record, record_for_clients
 from trading.risk.limits import Book, Breach, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
 from trading.tenants import parameters
@@ -74,6 +76,8 @@ def review(
     )
     if refusal is not None:
         log.warning("risk.refused", limit=refusal.limit, symbol=proposal.symbol, reason=refusal.breach.message)
+        told = {"limit": refusal.limit, **asdict(refusal.breach), **asdict(proposal)}
+        record("risk.refused", client_id=client_id, subject=f"order:{client_order_id}", data=told)
         return refusal
     Reservation.objects.create(
         client_id=client_id,
@@ -181,12 +185,19 @@ def set_switches(
     The switch holds from the first moment, for it is committed before the wait for those who are sending. Raises
     `StillSending` when that lasts longer than ``patience``. Must not be called inside a transaction.
     """
+    turned = {"kill_switch": kill_switch, "halt": halted}
+    actions = [f"{name}.{'enabled' if on else 'lifted'}" for name, on in turned.items() if on is not None]
+    told = {"reason": reason, "by": by}
     with transaction.atomic(durable=True):
         guard = Guard.objects.select_for_update().get(id=1)
         guard.kill_switch = guard.kill_switch if kill_switch is None else kill_switch
         guard.halted = guard.halted if halted is None else halted
         guard.reason, guard.changed_by = reason[:200], by[:200]
         guard.save()
+        for action in actions:
+            record(action, chain=SWITCHES, subject="guard:1", data=told)
+    for action in actions:
+        record_for_clients(action, subject="guard:1", data=told)
     if kill_switch or halted:
         _wait_for_senders(patience)
     return guard

@@ -5,8 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -129,6 +130,12 @@ class UserAdmin(ConfirmedOperations, DjangoUserAdmin, ModelAdmin):  # type: igno
         user = self.get_object(request, object_id) if object_id else None
         buttons = self.buttons(user) if user is not None and self.has_operate_permission(request) else []
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "operations": buttons})
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Set a password, in one transaction with its record."""
+        with transaction.atomic():
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+            return response
 
     @display(description="Role", label={"Operator": "primary", "Owner": "success", "Trader": "info"})
     def shown_role(self, user: User) -> str:

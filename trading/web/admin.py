@@ -6,12 +6,14 @@ from typing import Any
 import pydantic
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from trading.audit.services import record
 from trading.core.confirm import ConfirmedOperations, Operation
 from trading.jobs.registry import UnknownJob, registry
 
@@ -19,18 +21,21 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
     admin.site.unregister(model)
 
 
+def _switch(entry_id: int, *, on: bool) -> str:
+    with transaction.atomic():
+        entry = PeriodicTask.objects.get(pk=entry_id)
+        entry.enabled = on
+        entry.save()  # not an update: beat learns of a change by the signal
+        record(f"schedule.{'enabled' if on else 'disabled'}", subject=f"schedule:{entry.name}")
+    return "enabled" if on else "disabled"
+
+
 def _enable(entry_id: int, by: str) -> str:
-    entry = PeriodicTask.objects.get(pk=entry_id)
-    entry.enabled = True
-    entry.save()  # not an update: beat learns of a change by the signal
-    return "enabled"
+    return _switch(entry_id, on=True)
 
 
 def _disable(entry_id: int, by: str) -> str:
-    entry = PeriodicTask.objects.get(pk=entry_id)
-    entry.enabled = False
-    entry.save()
-    return "disabled"
+    return _switch(entry_id, on=False)
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time

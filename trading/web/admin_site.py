@@ -18,6 +18,10 @@ LAST_RUNS = 10
 class OperatorAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # untyped upstream
     """Open to active operators alone, by the one login page of the platform."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.disable_action("delete_selected")  # it deletes outside the transaction of its record; one by one is left
+
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the request comes from an operator."""
         user = request.user

@@ -1,0 +1,32 @@
+"""What of an order's life stands in the audit log: each entry in the transaction of what it tells."""
+
+from typing import Any
+
+from trading.audit.services import record
+from trading.brokers.base import Execution
+from trading.execution.models import Order
+
+
+def note(action: str, order: Order, **data: Any) -> None:
+    """``order.ACTION`` in its client's chain, which is locked from here on: the transaction's last act."""
+    told = {"client_order_id": order.client_order_id, "broker": order.broker, "run": order.run_id, **data}
+    record(f"order.{action}", client_id=order.client_id, subject=f"order:{order.id}", data=told)
+
+
+def sent(order: Order) -> None:
+    """It goes out with this commit."""
+    note("sent", order, side=order.side, quantity=order.quantity, symbol=order.symbol)
+
+
+def booked(order: Order, executions: list[Execution]) -> None:
+    """New fills, each of which counts from here on."""
+    for execution in executions:
+        told = {"execution_id": execution.execution_id, "quantity": execution.quantity, "price": execution.price}
+        note("filled", order, side=order.side, symbol=order.symbol, fee=execution.fee, **told)
+
+
+def ended(order: Order) -> None:
+    """Nothing more comes of it."""
+    note(
+        "ended", order, state=order.state, filled=order.filled_quantity, price=order.average_price, reason=order.reason
+    )
