@@ -11,6 +11,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("trading.tenants.urls")),
     path("", include("trading.jobs.urls")),
     path("", include("trading.backtests.urls")),
+    path("", include("trading.brokers.urls")),
+    path("", include("trading.risk.urls")),
     path("", include("trading.operations.urls")),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema")),

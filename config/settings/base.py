@@ -35,6 +35,8 @@ ADMIN_API_KEY: str = env.str("ADMIN_API_KEY", default="")
 QT_ADMIN_TOKEN: str = env.str("QT_ADMIN_TOKEN", default="")
 FLOWER_BASIC_AUTH: str = env.str("FLOWER_BASIC_AUTH", default="")
 
+# Lets anybody open a client of their own; otherwise it takes ADMIN_API_KEY.
+ALLOW_SELF_ONBOARDING: bool = env.bool("ALLOW_SELF_ONBOARDING", default=False)
 # Lets `X-Test-Mode-User` name a user, from this machine and outside production only.
 ENABLE_DEV_AUTH_BYPASS: bool = env.bool("ENABLE_DEV_AUTH_BYPASS", default=False)
 
@@ -278,6 +280,7 @@ QT_CSV_BARS_PER_REFRESH: int = env.int("QT_CSV_BARS_PER_REFRESH", default=0)  # 
 QT_BROKER_HOSTS: list[str] = env.list("QT_BROKER_HOSTS", default=[])
 
 # The paper venue.
+QT_PAPER_CASH = _decimal("QT_PAPER_CASH", "100000")  # what a new client's paper account begins with
 QT_PAPER_FEE_BPS = _decimal("QT_PAPER_FEE_BPS", "5")
 QT_PAPER_SLIPPAGE_BPS = _decimal("QT_PAPER_SLIPPAGE_BPS", "5")
 QT_PAPER_PARTICIPATION = _decimal("QT_PAPER_PARTICIPATION", "0.1")  # of a bar's volume that one order may take

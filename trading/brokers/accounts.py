@@ -11,7 +11,7 @@ import structlog
 from django.db import connection, transaction
 
 from trading.brokers import registry
-from trading.brokers.base import Adapter, Broker, BrokerError, BrokerRefused, Credentials
+from trading.brokers.base import Adapter, Broker, BrokerError, BrokerRefused, Credentials, Enrols
 from trading.brokers.models import AccountStatus, BrokerAccount
 from trading.core import redaction, sealed
 from trading.core.encryption import CannotOpen
@@ -43,6 +43,8 @@ def try_session(client_id: UUID, broker: str, payload: Mapping[str, Any]) -> Non
         raise RuntimeError("a venue is asked outside transactions: it may take long")
     adapter = registry.adapter(broker)
     credentials = _validated(adapter, payload)
+    if isinstance(adapter, Enrols):
+        return  # a venue of our own, in this database: it has nobody to turn away
     try:
         with adapter.open(client_id, credentials) as session:
             session.balances()
@@ -54,6 +56,9 @@ def try_session(client_id: UUID, broker: str, payload: Mapping[str, Any]) -> Non
 def store(client_id: UUID, broker: str, payload: Mapping[str, Any], *, now: datetime) -> BrokerAccount:
     """Keep ``payload`` sealed, in place of what was there: after `try_session`, in the caller's transaction."""
     check(broker, payload)
+    adapter = registry.adapter(broker)
+    if isinstance(adapter, Enrols):
+        adapter.enrol(client_id)
     account = BrokerAccount(client_id=client_id, broker=broker)
     if payload:
         sealed.put(account, SEALED, json.dumps(payload, separators=(",", ":")).encode())

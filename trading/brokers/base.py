@@ -346,3 +346,11 @@ class Adapter(Protocol):
 
     def open(self, client_id: UUID, credentials: Credentials) -> Broker:
         """A session, without asking the venue where its first use can say what is wrong; raises `BrokerError`."""
+
+
+@runtime_checkable
+class Enrols(Protocol):
+    """An adapter of a venue of our own: it opens an account for a client that has none, and asks for no credentials."""
+
+    def enrol(self, client_id: UUID) -> None:
+        """Open it, in the caller's transaction; one that exists stays as it is."""

@@ -49,7 +49,7 @@ STRATEGY: Final[Mapping[str, Field]] = {
 FIELDS: Final[Mapping[str, Field]] = {**RISK, **STRATEGY}
 SYMBOLS: Final = "symbols"
 NAMES: Final = (*RISK, SYMBOLS, *STRATEGY)
-_HAS_NO_LIMIT_AT_ZERO: Final = ("QT_MAX_POSITION_PER_SYMBOL", "QT_MAX_GROSS_EXPOSURE")
+HAS_NO_LIMIT_AT_ZERO: Final = ("QT_MAX_POSITION_PER_SYMBOL", "QT_MAX_GROSS_EXPOSURE")
 _LARGEST: Final = Decimal("1e12")
 
 
@@ -59,6 +59,11 @@ class NotWithinLimits(ValueError):
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{name} {message}" for name, message in problems))
         self.problems = problems
+
+
+def platform_symbols() -> tuple[str, ...]:
+    """What the platform trades."""
+    return tuple(settings.QUANTUM_TRADER_SYMBOLS)
 
 
 def current(client_id: UUID) -> Parameters | None:
@@ -116,7 +121,7 @@ def _checked(name: str, value: Any, limits: Mapping[str, dials.Value]) -> Any:
         return number
     if number <= 0:
         raise ValueError("must be more than 0; null takes the platform's")
-    if number > limit and not (limit <= 0 and field.dial in _HAS_NO_LIMIT_AT_ZERO):
+    if number > limit and not (limit <= 0 and field.dial in HAS_NO_LIMIT_AT_ZERO):
         raise ValueError(f"must be at most {limit}, which is the platform's limit")
     return int(number) if field.is_whole else number
 
@@ -138,7 +143,7 @@ def _number(value: Any, field: Field) -> Decimal:
 
 
 def _symbols(value: Any) -> list[str]:
-    allowed = settings.QUANTUM_TRADER_SYMBOLS
+    allowed = platform_symbols()
     if not isinstance(value, list) or not value or not all(isinstance(symbol, str) for symbol in value):
         raise ValueError("must be a list of symbols, or null for all of the platform's")
     unknown = [symbol for symbol in value if symbol not in allowed]
@@ -164,7 +169,7 @@ def in_force(client_id: UUID) -> InForce:
     """What holds for the client now, in two queries."""
     values = dials.values()
     own = current(client_id)
-    symbols = tuple(settings.QUANTUM_TRADER_SYMBOLS)
+    symbols = platform_symbols()
     if own is None:
         return InForce(values, symbols)
     for name, field in FIELDS.items():
@@ -179,6 +184,6 @@ def in_force(client_id: UUID) -> InForce:
 def _stricter(field: Field, own: Decimal | int, platform: dials.Value) -> dials.Value:
     if field.rule is Rule.AT_LEAST:
         return max(own, platform)
-    if platform <= 0 and field.dial in _HAS_NO_LIMIT_AT_ZERO:
+    if platform <= 0 and field.dial in HAS_NO_LIMIT_AT_ZERO:
         return own
     return min(own, platform)

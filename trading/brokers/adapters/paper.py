@@ -231,5 +231,9 @@ class PaperAdapter:
         """A session, without looking whether the account exists: its first use says so."""
         return PaperBroker(client_id)
 
+    def enrol(self, client_id: UUID) -> None:
+        """Give the client an account with ``QT_PAPER_CASH``, unless it has one."""
+        PaperAccount.objects.get_or_create(client_id=client_id, defaults={"cash": settings.QT_PAPER_CASH})
+
 
 ADAPTER = PaperAdapter()
