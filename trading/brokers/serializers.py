@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from trading.brokers.models import AccountStatus
 from trading.core.serializers import StrictSerializer
-from trading.tenants.serializers import RiskSerializer
+from trading.tenants.serializers import RiskParametersSerializer
 
 
 class ConnectSerializer(StrictSerializer):
@@ -22,7 +22,7 @@ class OnboardSerializer(StrictSerializer):
     password = serializers.CharField(max_length=256, trim_whitespace=False)
     broker = serializers.CharField(max_length=32, required=False, help_text="May be connected later.")
     credentials = serializers.DictField(required=False)
-    risk = RiskSerializer(required=False)
+    risk = RiskParametersSerializer(required=False)
 
 
 class BrokerAccountSerializer(serializers.Serializer[dict[str, object]]):

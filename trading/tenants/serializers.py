@@ -15,7 +15,7 @@ def _amount(help_text: str) -> Any:
     )
 
 
-class RiskSerializer(StrictSerializer):
+class RiskParametersSerializer(StrictSerializer):
     """Limits; null takes the platform's again, what is left out stays."""
 
     max_order_size = _amount("The most that one order may be worth.")
@@ -24,7 +24,7 @@ class RiskSerializer(StrictSerializer):
     max_gross_exposure = _amount("The most that all positions together may be worth.")
 
 
-class StrategySerializer(StrictSerializer):
+class StrategyParametersSerializer(StrictSerializer):
     """What cycles keep to; null takes the platform's again, what is left out stays."""
 
     symbols = serializers.ListField(
@@ -40,8 +40,8 @@ class StrategySerializer(StrictSerializer):
 class ParametersChangeSerializer(StrictSerializer):
     """A change of parameters."""
 
-    risk = RiskSerializer(required=False)
-    strategy = StrategySerializer(required=False)
+    risk = RiskParametersSerializer(required=False)
+    strategy = StrategyParametersSerializer(required=False)
 
 
 class RiskShownSerializer(Shape):
