@@ -7,6 +7,7 @@ bytes do not depend on how the work was cut.
 
 from trading.quant.statistics.blocks import block_length
 from trading.quant.statistics.bootstrap import Bootstrap, BootstrapResult, Estimate, Interval
+from trading.quant.statistics.overfitting import CrossValidation, OverfittingResult
 from trading.quant.statistics.permutation import PermutationResult, PermutationTest
 from trading.quant.statistics.replication import Part, Replicated, assemble, evaluate, part, parts, ranges
 from trading.quant.statistics.sharpe import (
@@ -17,17 +18,28 @@ from trading.quant.statistics.sharpe import (
     probabilistic_sharpe,
     standard_error,
 )
+from trading.quant.statistics.superiority import SuperiorityResult, SuperiorityTest
+from trading.quant.statistics.trades import TradesMonteCarlo, TradesResult
+from trading.quant.statistics.walkforward import Split, WalkForwardResult, summarise, walk_forward
 
 __all__ = [
     "Bootstrap",
     "BootstrapResult",
+    "CrossValidation",
     "Estimate",
     "Interval",
+    "OverfittingResult",
     "Part",
     "PermutationResult",
     "PermutationTest",
     "Record",
     "Replicated",
+    "Split",
+    "SuperiorityResult",
+    "SuperiorityTest",
+    "TradesMonteCarlo",
+    "TradesResult",
+    "WalkForwardResult",
     "assemble",
     "block_length",
     "deflated_sharpe",
@@ -39,4 +51,6 @@ __all__ = [
     "probabilistic_sharpe",
     "ranges",
     "standard_error",
+    "summarise",
+    "walk_forward",
 ]
