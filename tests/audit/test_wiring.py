@@ -263,3 +263,39 @@ def test_telling_with_nobody_listening_is_an_error(transactional_db: None, monke
     monkeypatch.setattr(happened, "receivers", [])
     with pytest.raises(RuntimeError, match="audit log"):
         tell("test.done")
+
+
+class TestLogins:
+    def log_in(self, name: str, password: str) -> int:
+        given = {"username": name, "password": password}
+        return Http().post("/auth/login", given, content_type="application/json").status_code
+
+    def test_a_success_is_in_the_client_s_chain(self, ann: User, desk: Client) -> None:
+        assert self.log_in("ann", PASSWORD) == 200
+        assert told(desk) == [("login.succeeded", f"user:{ann.pk}", f"user:{ann.pk}")]
+        assert AuditEntry.objects.get().data == {"address": "127.0.0.1"}
+
+    def test_an_operator_s_is_in_the_platform_s(self, operator: User) -> None:
+        Http().post("/login", {"username": "ops", "password": PASSWORD})
+        assert told() == [("login.succeeded", "operator:ops", f"user:{operator.pk}")]
+
+    def test_failures_are_told_each_and_a_lock_out_once(self, ann: User, desk: Client) -> None:
+        assert [self.log_in("ann", "wrong") for _ in range(9)] == [401] * 5 + [429] * 4
+        assert told(desk) == [("login.failed", "anonymous", f"user:{ann.pk}")] * 5 + [
+            ("login.locked", "anonymous", f"user:{ann.pk}")
+        ]
+
+    def test_a_password_typed_where_the_name_belongs_is_not_kept(self, ann: User) -> None:
+        self.log_in(PASSWORD, "ann")
+        (entry,) = AuditEntry.objects.filter(chain=PLATFORM)
+        assert PASSWORD not in json.dumps(entry.contents)
+        assert len(entry.data["name_fingerprint"]) == 16
+
+    def test_a_stolen_refresh_token_ends_the_login_and_is_told(self, ann: User, desk: Client) -> None:
+        given = {"username": "ann", "password": PASSWORD}
+        first = Http().post("/auth/login", given, content_type="application/json").json()["refresh_token"]
+        for status in (200, 401):
+            answer = Http().post("/auth/refresh", {"refresh_token": first}, content_type="application/json")
+            assert answer.status_code == status
+        assert told(desk)[1:] == [("login.ended", "anonymous", f"user:{ann.pk}")]
+        assert AuditEntry.objects.get(action="login.ended").data == {"why": "reuse"}

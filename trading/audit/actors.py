@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from django.http import HttpRequest, HttpResponse
 from structlog.contextvars import get_contextvars
 
-from trading.tenants.models import Role, User
+from trading.tenants.models import User
 
 SYSTEM = "system"
 _request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
@@ -38,7 +38,7 @@ def current() -> str:
 def of(user: object) -> str:
     """A caller as the log names it."""
     if isinstance(user, User):
-        return f"operator:{user.get_username()}" if user.role == Role.OPERATOR else f"user:{user.pk}"
+        return user.known_as
     return str(getattr(user, "pk", None) or "anonymous")
 
 

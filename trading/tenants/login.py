@@ -18,13 +18,15 @@ from math import ceil
 from typing import Any
 
 from django.contrib.auth import authenticate
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 
 from trading.core.errors import ApiError
 from trading.core.peers import address_of
+from trading.core.trail import tell
 from trading.tenants.models import KnownAddress, LoginFailures, User
 
 WINDOW = timedelta(minutes=15)
@@ -39,18 +41,44 @@ def log_in(request: HttpRequest, username: str, password: str) -> User:
     address = address_of(request)
     name = username.casefold()
     of_address, of_pair, of_name = _key("address", address), _key("pair", address, name), _key("name", name)
-    _count(of_address, PER_ADDRESS)
-    _count(of_pair, PER_PAIR)
-    if not _is_known(username, address):
-        _count(of_name, PER_NAME)
+    try:
+        _count(of_address, PER_ADDRESS)
+        _count(of_pair, PER_PAIR)
+        if not _is_known(username, address):
+            _count(of_name, PER_NAME)
+    except _LockedOut as error:
+        if error.is_first:  # once for each while: whoever goes on guessing does not fill the log
+            _record("locked", username, address)
+        raise
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User) or not user.may_log_in:
+        _record("failed", username, address)
         message = "The name or the password is wrong."
         raise ApiError(401, "invalid_credentials", message, headers={"WWW-Authenticate": "Bearer"})
-    LoginFailures.objects.filter(key=of_pair).delete()
-    LoginFailures.objects.filter(key__in=(of_address, of_name), count__gt=0).update(count=F("count") - 1)
-    KnownAddress.objects.update_or_create(user=user, address=address, defaults={"seen_at": Now()})
+    with transaction.atomic():
+        LoginFailures.objects.filter(key=of_pair).delete()
+        LoginFailures.objects.filter(key__in=(of_address, of_name), count__gt=0).update(count=F("count") - 1)
+        KnownAddress.objects.update_or_create(user=user, address=address, defaults={"seen_at": Now()})
+        _record("succeeded", username, address, actor=user.known_as)
     return user
+
+
+def _record(outcome: str, username: str, address: str, *, actor: str = "anonymous") -> None:
+    """For the audit log, in the chain of the client of whoever has that name.
+
+    A name that nobody has is not kept, as people type passwords there: only a fingerprint, to tell one from another.
+    """
+    user = User.objects.filter(username=username).first()
+    told = {"address": address}
+    if user is None:
+        told["name_fingerprint"] = salted_hmac("trading.tenants.login", username).hexdigest()[:16]
+    tell(
+        f"login.{outcome}",
+        client_id=user.client_id if user is not None else None,
+        subject=f"user:{user.pk}" if user is not None else "",
+        data=told,
+        actor=actor,
+    )
 
 
 def forget() -> int:
@@ -85,9 +113,15 @@ def _count(key: str, allowed: int) -> None:
         )
         count, seconds = cursor.fetchone()
     if count > allowed:
-        raise ApiError(
+        raise _LockedOut(seconds, is_first=count == allowed + 1)
+
+
+class _LockedOut(ApiError):
+    def __init__(self, seconds: float, *, is_first: bool) -> None:
+        super().__init__(
             429,
             "too_many_attempts",
             f"Too many failed logins. Wait {ceil(seconds / 60)} minutes.",
             headers={"Retry-After": str(max(1, ceil(seconds)))},
         )
+        self.is_first = is_first

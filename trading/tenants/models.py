@@ -63,6 +63,11 @@ class User(AbstractUser):
         """Whether the user is active, and the client too."""
         return self.is_active and (self.client is None or self.client.is_active)
 
+    @property
+    def known_as(self) -> str:
+        """How records name the user."""
+        return f"operator:{self.get_username()}" if self.role == Role.OPERATOR else f"user:{self.pk}"
+
     class Meta:
         constraints = [
             models.CheckConstraint(

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from trading.core.trail import tell
 from trading.tenants.models import LoginSession, RefreshToken, User
 from trading.tenants.tokens import issue_access_token, version_of
 
@@ -81,7 +82,9 @@ def end(session_id: UUID, *, now: datetime) -> None:
 def end_all(user_id: int, *, now: datetime) -> int:
     """Log a user out everywhere, pages and external tokens of before included; how many logins by token that ended."""
     User.objects.filter(pk=user_id).update(token_generation=F("token_generation") + 1, tokens_valid_from=now)
-    return LoginSession.objects.filter(user_id=user_id, ended_at=None).update(ended_at=now, ended_by="everywhere")
+    ended = LoginSession.objects.filter(user_id=user_id, ended_at=None).update(ended_at=now, ended_by="everywhere")
+    _record(User.objects.get(pk=user_id), "everywhere")
+    return ended
 
 
 def forget(*, now: datetime) -> int:
@@ -108,6 +111,12 @@ def _end(session: LoginSession, now: datetime, why: str) -> None:
     session.ended_at, session.ended_by = now, why
     session.save(update_fields=["ended_at", "ended_by"])
     log.warning("auth.session_ended", why=why, user=session.user_id, session=str(session.id))
+    _record(session.user, why)
+
+
+def _record(user: User, why: str) -> None:
+    """For the audit log: a stolen or outdated refresh token, or the end of all of a user's logins."""
+    tell("login.ended", client_id=user.client_id, subject=f"user:{user.pk}", data={"why": why})
 
 
 def _digest(token: str) -> str:
