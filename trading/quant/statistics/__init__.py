@@ -9,6 +9,7 @@ from trading.quant.statistics.blocks import block_length
 from trading.quant.statistics.bootstrap import Bootstrap, BootstrapResult, Estimate, Interval
 from trading.quant.statistics.overfitting import CrossValidation, OverfittingResult
 from trading.quant.statistics.permutation import PermutationResult, PermutationTest
+from trading.quant.statistics.promotion import Policy, Reason, Trials, Verdict, promotable
 from trading.quant.statistics.replication import Part, Replicated, assemble, evaluate, part, parts, ranges
 from trading.quant.statistics.sharpe import (
     Record,
@@ -32,6 +33,8 @@ __all__ = [
     "Part",
     "PermutationResult",
     "PermutationTest",
+    "Policy",
+    "Reason",
     "Record",
     "Replicated",
     "Split",
@@ -39,6 +42,8 @@ __all__ = [
     "SuperiorityTest",
     "TradesMonteCarlo",
     "TradesResult",
+    "Trials",
+    "Verdict",
     "WalkForwardResult",
     "assemble",
     "block_length",
@@ -49,6 +54,7 @@ __all__ = [
     "part",
     "parts",
     "probabilistic_sharpe",
+    "promotable",
     "ranges",
     "standard_error",
     "summarise",
