@@ -244,6 +244,9 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _link("Clients", "domain", "admin:tenants_client_changelist"),
                     _link("Users", "group", "admin:tenants_user_changelist"),
+                    _link("Broker accounts", "key", "admin:brokers_brokeraccount_changelist"),
+                    _link("Parameters", "tune", "admin:tenants_parameters_changelist"),
+                    _link("Changed settings", "settings", "admin:core_changedsetting_changelist"),
                 ],
             },
             {

@@ -34,7 +34,13 @@ def cookie(client: Client) -> str:
 
 def test_pages_render_and_nothing_is_refused(live_server: LiveServer, client_a: Client) -> None:
     with chromium.logged_in(live_server.url, cookie(client_a)) as address:
-        for path, text in (("/app/", "Coming up"), ("/app/runs", "Job runs"), ("/login", "Password")):
+        for path, text in (
+            ("/app/", "Coming up"),
+            ("/app/runs", "Job runs"),
+            ("/login", "Password"),
+            ("/app/parameters", "Holds now"),
+            ("/app/brokers", "paper"),
+        ):
             page, console = chromium.run(f"{address}{path}", "--dump-dom")
             assert text in page
             assert console == [], path

@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from trading.audit.services import record
-from trading.brokers import accounts, onboarding
+from trading.brokers import accounts, onboarding, services
 from trading.brokers.hosts import HostRefused
 from trading.brokers.models import BrokerAccount
 from trading.brokers.registry import UnknownBroker
@@ -92,18 +91,11 @@ class ConnectBrokerView(APIView):
         broker, payload = given.validated_data["broker"], given.validated_data.get("credentials", {})
 
         def act() -> Response:
-            return Response(shown(connect(client.id, broker, payload)))
+            return Response(shown(services.connect(client.id, broker, payload, now=timezone.now())))
 
         with named():
             accounts.try_session(client.id, broker, payload)
             return once(request, scope, act)
-
-
-def connect(client_id: UUID, broker: str, payload: dict[str, Any]) -> BrokerAccount:
-    """Keep credentials that were tried, and record that they were handed over. In the caller's transaction."""
-    account = accounts.store(client_id, broker, payload, now=timezone.now())
-    record("broker.connected", client_id=client_id, subject=f"broker:{broker}", data={"key": account.key})
-    return account
 
 
 def shown(account: BrokerAccount) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from trading.audit.services import record
-from trading.brokers import accounts
+from trading.brokers import accounts, services
 from trading.tenants import parameters
 from trading.tenants.models import Client, Role, User
 
@@ -78,7 +78,7 @@ def onboard(client_id: UUID, application: Application, *, now: datetime) -> User
         if application.risk:
             parameters.change(client_id, application.risk, by=owner.get_username())
         if application.broker is not None:
-            accounts.store(client_id, application.broker, application.credentials, now=now)
+            services.connect(client_id, application.broker, application.credentials, now=now)
         told = {"name": client.name, "username": owner.username, "broker": application.broker, "risk": application.risk}
         record("client.onboarded", client_id=client_id, subject=f"client:{client_id}", data=told)
     return owner

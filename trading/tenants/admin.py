@@ -15,7 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from trading.core.confirm import ConfirmedOperations, Operation
 from trading.tenants import sessions
-from trading.tenants.models import Client, Role, User
+from trading.tenants.models import Client, Parameters, Role, User
 
 admin.site.unregister(Group)  # rights follow from the role
 
@@ -38,6 +38,29 @@ class ClientAdmin(ModelAdmin):  # type: ignore[misc]  # untyped upstream
     def shown_state(self, client: Client) -> str:
         """Active or not."""
         return "Active" if client.is_active else "Inactive"
+
+
+@admin.register(Parameters)
+class ParametersAdmin(ModelAdmin):  # type: ignore[misc]  # untyped upstream
+    """What clients chose to trade by, version by version. They change it themselves, by their page or the API."""
+
+    list_display = ["client", "version", "max_order_size", "max_daily_loss", "max_position_per_symbol",
+                    "max_gross_exposure", "symbols", "changed_by", "created_at"]  # fmt: skip
+    list_filter = ["client"]
+    list_select_related = ["client"]
+    list_fullwidth = True
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A version comes of a change."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """A version stays as it was."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """The history is whole."""
+        return False
 
 
 def _check_place(form: Any) -> None:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from trading.core.errors import ApiError
 from trading.tenants.login import log_in
+from trading.tenants.permissions import Permission, allows
 from trading.web.access import CONTENT_SECURITY_POLICY
 
 
@@ -32,6 +33,10 @@ class Login(LoginView):
 
     authentication_form = LoginForm
     template_name = "web/login.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Whether the page offers to open a client."""
+        return super().get_context_data(**kwargs, may_onboard=allows(Permission.ONBOARD, None))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """As Django does, with the pages' headers."""

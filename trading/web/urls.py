@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
-from trading.web import account, dashboard, runs
+from trading.web import account, broker, dashboard, limits, onboarding, runs
 
 app_name = "web"
 urlpatterns: list[URLPattern] = [
@@ -11,6 +11,12 @@ urlpatterns: list[URLPattern] = [
     path("login", account.Login.as_view(), name="login"),
     path("logout", account.Logout.as_view(), name="logout"),
     path("app/", dashboard.show, name="dashboard"),
+    path("app/onboarding", onboarding.show, name="onboarding"),
+    path("app/brokers", broker.index, name="brokers"),
+    path("app/brokers/<slug:broker>", broker.connect, name="connect"),
+    path("app/brokers/<slug:broker>/test", broker.test, name="test_broker"),
+    path("app/brokers/<slug:broker>/disconnect", broker.disconnect, name="disconnect"),
+    path("app/parameters", limits.show, name="parameters"),
     path("app/runs", runs.index, name="runs"),
     path("app/runs/<uuid:run_id>", runs.show, name="run"),
     path("app/runs/<uuid:run_id>/retry", runs.retry, name="retry"),
