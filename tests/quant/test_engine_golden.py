@@ -7,7 +7,7 @@ from tests.quant.series import bars_of, flat_bars
 from trading.quant.bars import DAY_NS, BadBars, Bars
 from trading.quant.costs import Costs, ParticipationRate, SpreadPct, Stops
 from trading.quant.engine import simulate
-from trading.quant.simulation import OPEN, SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING
+from trading.quant.records import OPEN, SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING
 from trading.quant.sizing import FixedFraction, KellyFraction, VolatilityTarget
 
 

@@ -31,7 +31,7 @@ class Bars:
     ``open``, ``high``, ``low``, ``close``: shape (T, S), in the quote currency, above zero. A bar that a symbol does
     not have (before its listing, on its holiday) is NaN in all four; nothing is filled there and the last close values
     the position. ``volume``: shape (T, S), in units of the symbol; NaN counts as zero.
-    ``symbols``: S different names, in the order of the columns.
+    ``symbols``: S different names, in the order of the columns. ``complete``: no bar is known to be missing.
     """
 
     time: Integers
@@ -41,6 +41,7 @@ class Bars:
     close: Floats
     volume: Floats
     symbols: tuple[str, ...]
+    complete: bool
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Bars:
             raise BadBars(f"time does not increase at bar {bar}; sort the bars and drop doubles")
         if fault:
             raise BadBars(f"bar {bar} of {names[column] or 'the symbol'}: {FAULTS[fault]}")
+        object.__setattr__(self, "complete", bar < 0)
         object.__setattr__(self, "time", times)
         for name, array in columns.items():
             object.__setattr__(self, name, array)
@@ -108,6 +110,7 @@ class Bars:
         for name in ("time", "open", "high", "low", "close", "volume"):
             object.__setattr__(other, name, change(getattr(self, name)))
         object.__setattr__(other, "symbols", symbols)
+        object.__setattr__(other, "complete", self.complete)
         return other
 
 
@@ -115,8 +118,10 @@ class Bars:
 def check_nb(
     time: Integers, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
 ) -> tuple[int, int, int]:
-    """The first fault of `FAULTS` (5: time; 0: none) with its bar and column."""
+    """The first fault of `FAULTS` (5: time) with its bar and column; (0, -1, 0) for none, (0, 0, 0) with missing
+    bars."""
     bars, symbols = close.shape
+    first = -1
     for t in range(bars):
         if t > 0 and time[t] <= time[t - 1]:
             return 5, t, 0
@@ -129,6 +134,7 @@ def check_nb(
                 continue
             missing = int(np.isnan(o)) + int(np.isnan(h)) + int(np.isnan(lo)) + int(np.isnan(c))
             if missing == 4:
+                first = 0
                 continue
             if missing:
                 return 2, t, s
@@ -138,4 +144,4 @@ def check_nb(
             if h < max(o, c) or lo > min(o, c):
                 return 3, t, s
             return 4, t, s
-    return 0, 0, 0
+    return 0, first, 0

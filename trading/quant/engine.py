@@ -8,6 +8,7 @@ The conventions are in docs/conventions.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -17,18 +18,19 @@ from trading.quant.bars import Bars
 from trading.quant.costs import Costs, Stops
 from trading.quant.kernels import Floats, Integers, frozen
 from trading.quant.performance import Metrics, measure
-from trading.quant.simulation import BOOK, FILL, TRADE, Records, Terms, simulate_nb
+from trading.quant.records import BOOK, FILL, TRADE, Records, Terms
+from trading.quant.simulation import cash_nb, positions_nb, simulate_nb
 from trading.quant.sizing import FixedFraction, Sizing, require
 
 YEAR_NS = 365 * 86_400_000_000_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Result:
     """What a simulation leaves. T bars, S symbols in the order of the bars' columns; money in the quote currency.
 
-    ``equity``, ``cash``: shape (T,), at each close. ``positions``: shape (T, S), units held over each close.
-    ``fills``, ``trades``: structured arrays of `simulation.FILL` and `simulation.TRADE`, in the order of their
+    ``equity``: shape (T,), at each close; so ``cash`` and ``positions``, which are worked out when asked for.
+    ``fills``, ``trades``: structured arrays of `records.FILL` and `records.TRADE`, in the order of their
     happening; trades that are still open come last. ``ruined_bar``: where the equity first fell to zero or below,
     which ends trading.
     """
@@ -39,11 +41,22 @@ class Result:
     multiplier: Floats
     close: Floats
     equity: Floats
-    cash: Floats
-    positions: Floats
+    accrued_cash: Floats
     fills: Records
     trades: Records
     ruined_bar: int | None
+
+    @cached_property
+    def positions(self) -> Floats:
+        """Units held over each close, shape (T, S)."""
+        return positions_nb(self.fills, self.equity.shape[0], len(self.symbols))
+
+    @cached_property
+    def cash(self) -> Floats:
+        """Cash at each close, shape (T,)."""
+        if self.accrued_cash.shape[0]:
+            return self.accrued_cash
+        return cash_nb(self.fills, self.equity.shape[0], self.initial_cash)
 
     @property
     def returns(self) -> Floats:
@@ -126,7 +139,10 @@ def simulate(
         *stops.numbers(),
         stops != Stops(),
     )
-    equity, cashes, positions, fills, trades, ruined = simulate_nb(
+    equity = np.empty(len(bars))
+    room = 64 + bars.close.size // 16  # pages that are not written to cost nothing
+    cashes = np.empty(len(bars) if costs.borrow_cost_bps > 0.0 else 0)
+    fills, trades, filled, traded_count, ruined = simulate_nb(
         traded.time,
         traded.open,
         traded.high,
@@ -137,14 +153,17 @@ def simulate(
         frozen((sizing or FixedFraction()).scale(traded, wished)),
         multipliers,
         lots,
+        traded.complete,
         terms,
         np.zeros(columns, BOOK),
-        np.empty(64, FILL),
-        np.empty(64, TRADE),
+        np.empty(room, FILL),
+        np.empty(room, TRADE),
+        equity,
+        cashes,
     )
+    fills, trades = fills[:filled], trades[:traded_count]
     if not sorted_already:
         back = np.argsort(order)
-        positions = positions[:, back]
         multipliers = multipliers[back]
         for records in (fills, trades):
             records["symbol"] = np.asarray(order)[records["symbol"]]
@@ -155,8 +174,7 @@ def simulate(
         multiplier=multipliers,
         close=bars.close,
         equity=equity,
-        cash=cashes,
-        positions=positions,
+        accrued_cash=cashes,
         fills=fills,
         trades=trades,
         ruined_bar=None if ruined < 0 else ruined,

@@ -54,22 +54,28 @@ def compute(name: str, bars: Bars, parameters: Mapping[str, Any]) -> dict[str, F
     return indicator.compute(bars, checked(name, indicator.parameters, parameters))
 
 
-def by_column(kernel: Callable[..., Floats], inputs: Sequence[Floats], *parameters: float) -> Floats:
+def by_column(kernel: Callable[..., None], inputs: Sequence[Floats], *parameters: float) -> Floats:
     """Run a kernel of 1-D arrays over each column of ``inputs`` (shape (T,) or (T, S)), leaving missing bars out.
 
-    The kernel takes a column of each input and ``parameters``; it returns shape (t,) for the t bars that the column
-    has.
+    The kernel takes a column of each input, ``parameters``, and the array that it fills, shape (t,) for the t bars
+    that the column has. Result: the shape of the inputs.
     """
     shape = inputs[0].shape
     tables = [values.reshape(shape[0], -1) for values in inputs]
-    result = np.full(tables[0].shape, np.nan)
+    result = np.empty(tables[0].shape)
     for column in range(result.shape[1]):
         values = [frozen(table[:, column]) for table in tables]
-        there = ~np.isnan(values[0])
+        missing = np.isnan(values[0])
         for array in values[1:]:
-            there &= ~np.isnan(array)
-        if there.all():
-            result[:, column] = kernel(*values, *parameters)
-        elif there.any():
-            result[there, column] = kernel(*(frozen(array[there]) for array in values), *parameters)
+            missing |= np.isnan(array)
+        there = ~missing if missing.any() else slice(None)
+        values = [frozen(array[there]) for array in values]
+        # Made here, since numpy asks for large pages, which cost a tenth of what small ones do when first written to.
+        answer = np.empty(values[0].shape[0])
+        if answer.shape[0]:
+            kernel(*values, *parameters, answer)
+        if result.shape[1] == 1 and answer.shape[0] == shape[0]:
+            return answer.reshape(shape)
+        result[:, column] = np.nan
+        result[there, column] = answer
     return result.reshape(shape)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trading.quant.kernels import Floats, kernel
-from trading.quant.simulation import OPEN, Records
+from trading.quant.records import OPEN, Records
 from trading.quant.sizing import require
 
 

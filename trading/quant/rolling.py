@@ -22,15 +22,14 @@ def prefix_sums_nb(values: Floats) -> Floats:
 
 
 @kernel
-def mean_nb(values: Floats, window: int) -> Floats:
-    """Shape (T,): the mean of the last ``window`` values, NaN before there are so many."""
+def mean_nb(values: Floats, window: int, result: Floats) -> None:
+    """The mean of the last ``window`` values, NaN before there are so many."""
     bars = values.shape[0]
-    result = np.full(bars, np.nan)
+    result[: window - 1] = np.nan
     if bars >= window:
         sums = prefix_sums_nb(values)
         for t in range(window - 1, bars):
             result[t] = (sums[t + 1] - sums[t + 1 - window]) / window + values[0]
-    return result
 
 
 @kernel

@@ -4,49 +4,57 @@ import numpy as np
 
 from trading.quant.indicators.donchian import highest_nb
 from trading.quant.kernels import Floats, kernel
-from trading.quant.rolling import prefix_sums_nb
 
 
 @kernel
-def crossing_nb(values: Floats, fast: int, slow: int, below: float) -> Floats:
+def crossing_nb(values: Floats, fast: int, slow: int, below: float, result: Floats) -> None:
     """1 where the mean of ``fast`` values is above that of ``slow``, ``below`` where it is under it, 0 where equal.
 
-    NaN in the first slow - 1 rows.
+    NaN in the first slow - 1 rows. The sums of the two windows are compared crosswise, which needs no division.
     """
     bars = values.shape[0]
-    result = np.full(bars, np.nan)
-    if bars >= slow:
-        sums = prefix_sums_nb(values)
-        for t in range(slow - 1, bars):
-            difference = (sums[t + 1] - sums[t + 1 - fast]) / fast - (sums[t + 1] - sums[t + 1 - slow]) / slow
-            result[t] = 1.0 if difference > 0.0 else below if difference < 0.0 else 0.0
-    return result
+    result[: slow - 1] = np.nan
+    now = fast_ago = slow_ago = 0.0
+    first = values[0]
+    for t in range(min(slow - 1, bars)):
+        now += values[t] - first
+        if t < slow - 1 - fast:
+            fast_ago += values[t] - first
+    for k in range(bars - slow + 1):
+        t = k + slow - 1
+        now += values[t] - first
+        fast_ago += values[t - fast] - first
+        difference = (now - fast_ago) * slow - (now - slow_ago) * fast
+        slow_ago += values[k] - first
+        side = 1.0 if difference > 0.0 else below
+        result[t] = side if difference != 0.0 else 0.0
 
 
 @kernel
-def breakout_nb(high: Floats, low: Floats, close: Floats, entry: int, leave: int, short: bool) -> Floats:
+def breakout_nb(high: Floats, low: Floats, close: Floats, entry: int, leave: int, short: bool, result: Floats) -> None:
     """1 from a close above the last ``entry`` highs to one below the last ``leave`` lows; mirrored for ``short``."""
     bars = close.shape[0]
-    result = np.full(bars, np.nan)
-    top, bottom = highest_nb(high, entry), -highest_nb(-low, leave)
-    floor, ceiling = -highest_nb(-low, entry), highest_nb(high, leave)
+    top, ceiling, floor, bottom = np.empty(bars), np.empty(bars), np.empty(bars), np.empty(bars)
+    highest_nb(high, entry, top)
+    highest_nb(high, leave, ceiling)
+    highest_nb(-low, entry, floor)
+    highest_nb(-low, leave, bottom)
     held = 0.0
+    result[: max(entry, leave)] = np.nan
     for t in range(max(entry, leave), bars):
         price = close[t]
-        if (held > 0.0 and price < bottom[t - 1]) or (held < 0.0 and price > ceiling[t - 1]):
+        if (held > 0.0 and price < -bottom[t - 1]) or (held < 0.0 and price > ceiling[t - 1]):
             held = 0.0
         if price > top[t - 1]:
             held = 1.0
-        elif short and price < floor[t - 1]:
+        elif short and price < -floor[t - 1]:
             held = -1.0
         result[t] = held
-    return result
 
 
 @kernel
-def reversion_nb(scores: Floats, entry: float, leave: float, short: bool) -> Floats:
+def reversion_nb(scores: Floats, entry: float, leave: float, short: bool, result: Floats) -> None:
     """1 from a score below -``entry`` until one of -``leave`` or more; mirrored for ``short``."""
-    result = np.empty(scores.shape[0])
     held = 0.0
     for t in range(scores.shape[0]):
         score = scores[t]
@@ -57,4 +65,3 @@ def reversion_nb(scores: Floats, entry: float, leave: float, short: bool) -> Flo
         elif short and score > entry:
             held = -1.0
         result[t] = held
-    return result

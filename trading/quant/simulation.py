@@ -1,382 +1,151 @@
 """The kernel of the engine: one pass over the bars, one book a symbol, one purse for all."""
 
-from typing import Any, NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from trading.quant.kernels import Floats, Integers, kernel
+from trading.quant.orders import borrow_nb, close_trade_nb, decide_nb, stop_nb, trade_orders_nb
+from trading.quant.records import OPEN, RUIN, Records, Terms
 
-Records = npt.NDArray[Any]
-
-SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING, RUIN, OPEN = 0, 1, 2, 3, 4, 5
-REASONS = ("signal", "stop_loss", "take_profit", "trailing", "ruin", "open")
-"""Why a fill happened or a trade ended, by the number in ``reason``; an open trade is valued at the last close."""
-
-FILL = np.dtype(
-    [
-        ("bar", np.int64),
-        ("symbol", np.int64),
-        ("quantity", np.float64),
-        ("price", np.float64),
-        ("fee", np.float64),
-        ("slippage", np.float64),
-        ("reason", np.int64),
-    ]
-)
-"""One fill: bar and column, signed quantity, price, fee and slippage in the quote currency, number of the reason."""
-
-TRADE = np.dtype(
-    [
-        ("symbol", np.int64),
-        ("direction", np.int64),
-        ("entry_bar", np.int64),
-        ("exit_bar", np.int64),
-        ("quantity", np.float64),
-        ("entry_price", np.float64),
-        ("exit_price", np.float64),
-        ("fees", np.float64),
-        ("borrow", np.float64),
-        ("pnl", np.float64),
-        ("return", np.float64),
-        ("reason", np.int64),
-    ]
-)
-"""One trade, from flat to flat: total quantity entered, mean prices, profit after fees and borrowing, return on what
-was entered. ``exit_bar`` of an open trade is the last bar, ``exit_price`` its close (or the mean with what was sold
-before)."""
-
-BOOK = np.dtype(
-    [
-        ("quantity", np.float64),
-        ("goal", np.float64),
-        ("acted", np.float64),
-        ("last", np.float64),
-        ("best", np.float64),
-        ("entered", np.float64),
-        ("entry_value", np.float64),
-        ("exited", np.float64),
-        ("exit_value", np.float64),
-        ("fees", np.float64),
-        ("borrow", np.float64),
-        ("used", np.float64),
-        ("entry_bar", np.int64),
-        ("reason", np.int64),
-        ("working", np.bool_),
-        ("blocked", np.bool_),
-    ],
-    align=True,
-)
-"""What is known of one symbol while the bars pass: position, wished position, last target acted on, last close, best
-price since the entry, the open trade, volume used in this bar, whether an order works, whether a stop blocks the
-target."""
-
-
-class Terms(NamedTuple):
-    """The numbers that a simulation runs under, as the kernel takes them; what does not apply is zero or infinite."""
-
-    cash: float
-    fill_at_close: bool
-    always: bool
-    max_leverage: float
-    fee: float
-    borrow_per_ns: float
-    slippage: float
-    participation: float
-    impact: float
-    stop_loss: float
-    take_profit: float
-    trailing: float
-    any_stop: bool
-
-
-@kernel
-def floor_nb(quantity: float, lot: float) -> float:
-    """The largest multiple of ``lot`` not above ``quantity``, a millionth of a lot short counts as whole."""
-    return quantity if lot == 0.0 else np.floor(quantity / lot + 1e-6) * lot
-
-
-@kernel
-def price_nb(reference: float, side: float, amount: float, volume: float, terms: Terms) -> float:
-    """The fill price of ``amount`` after slippage; ``side`` is 1 to buy, -1 to sell."""
-    moved = terms.slippage
-    if terms.impact > 0.0:
-        rate = amount / volume
-        moved += terms.impact * rate * rate
-    return reference * (1.0 + side * moved)
-
-
-@kernel
-def affordable_nb(
-    t: int, s: int, price: float, side: float, closing: float, cash: float, marks: Floats, multiplier: Floats,
-    book: Records, terms: Terms,
-) -> float:  # fmt: skip
-    """How much may be opened after ``closing``: the gross notional may reach ``max_leverage`` times the equity left
-    after costs.
-
-    With a leverage of 1 and only long positions, this is what the cash pays for, fees included.
-    """
-    equity, gross = cash, 0.0
-    for j in range(book.shape[0]):
-        if book[j].quantity != 0.0:
-            mark = marks[t, j]
-            if np.isnan(mark):
-                mark = book[j].last
-            equity += book[j].quantity * multiplier[j] * mark
-            gross += abs(book[j].quantity) * multiplier[j] * mark
-    reference = marks[t, s]
-    cost = (price - reference) * side + price * terms.fee
-    equity -= closing * multiplier[s] * cost
-    gross -= closing * multiplier[s] * reference
-    room = terms.max_leverage * equity - gross
-    quantity: float = max(0.0, room / (multiplier[s] * (reference + terms.max_leverage * cost)))
-    return quantity
-
-
-@kernel
-def close_trade_nb(s: int, t: int, reason: int, multiplier: Floats, book: Records, trades: Records, count: int) -> None:
-    """Write the trade that ``book`` holds and forget it."""
-    state = book[s]
-    trade = trades[count]
-    direction = 1 if state.quantity > 0.0 else -1
-    trade["symbol"] = s
-    trade["direction"] = direction
-    trade["entry_bar"] = state.entry_bar
-    trade["exit_bar"] = t
-    trade["quantity"] = state.entered
-    trade["entry_price"] = state.entry_value / state.entered
-    trade["exit_price"] = state.exit_value / state.exited
-    trade["fees"] = state.fees
-    trade["borrow"] = state.borrow
-    pnl = direction * multiplier[s] * (state.exit_value - state.entry_value) - state.fees - state.borrow
-    trade["pnl"] = pnl
-    trade["return"] = pnl / (state.entry_value * multiplier[s])
-    trade["reason"] = reason
-    state.entered = state.entry_value = state.exited = state.exit_value = state.fees = state.borrow = 0.0
-
-
-@kernel
-def execute_nb(
-    t: int, s: int, reference: float, slips: bool, reason: int, cash: float, marks: Floats, volume: Floats,
-    multiplier: Floats, lot: Floats, terms: Terms, book: Records, fills: Records, trades: Records, counts: Integers,
-) -> float:  # fmt: skip
-    """Fill the order of symbol ``s`` as far as volume and equity allow, and record it; the cash left."""
-    state = book[s]
-    held = state.quantity
-    order = state.goal - held
-    side = 1.0 if order > 0.0 else -1.0
-    amount = abs(order)
-    whole = True
-    traded = volume[t, s]
-    if terms.participation < np.inf:
-        room = terms.participation * traded - state.used if traded > 0.0 else 0.0
-        if amount > room:
-            whole = False
-            amount = floor_nb(room, lot[s]) if room > 0.0 else 0.0
-            if amount == 0.0:
-                return cash
-    closing = min(amount, abs(held)) if held * side < 0.0 else 0.0
-    price = price_nb(reference, side, amount, traded, terms) if slips else reference
-    if amount > closing and terms.max_leverage < np.inf:
-        limit = affordable_nb(t, s, price, side, closing, cash, marks, multiplier, book, terms)
-        if amount - closing > limit:
-            amount = closing + floor_nb(limit, lot[s])
-            state.working = False
-            whole = False
-            if amount == 0.0:
-                return cash
-            price = price_nb(reference, side, amount, traded, terms) if slips else reference
-    notional = amount * price * multiplier[s]
-    fee = notional * terms.fee
-    state.used += amount
-    fill = fills[counts[0]]
-    counts[0] += 1
-    fill["bar"] = t
-    fill["symbol"] = s
-    fill["quantity"] = side * amount
-    fill["price"] = price
-    fill["fee"] = fee
-    fill["slippage"] = abs(price - reference) * amount * multiplier[s]
-    fill["reason"] = reason
-    if closing > 0.0:
-        state.exited += closing
-        state.exit_value += closing * price
-        state.fees += fee * (closing / amount)
-        if closing == abs(held):
-            close_trade_nb(s, t, reason, multiplier, book, trades, counts[1])
-            counts[1] += 1
-    opening = amount - closing
-    if opening > 0.0:
-        if state.entered == 0.0:
-            state.entry_bar = t
-            state.best = price
-        state.entered += opening
-        state.entry_value += opening * price
-        state.fees += fee * (opening / amount)
-    if whole:
-        state.quantity = state.goal
-        state.working = False
-    else:
-        state.quantity = 0.0 if closing == abs(held) and opening == 0.0 else held + side * amount
-        if terms.participation == np.inf:
-            state.working = False
-    left: float = cash - side * notional - fee
-    return left
-
-
-@kernel
-def trade_orders_nb(
-    t: int, cash: float, marks: Floats, volume: Floats, multiplier: Floats, lot: Floats, terms: Terms, book: Records,
-    fills: Records, trades: Records, counts: Integers,
-) -> float:  # fmt: skip
-    """Fill every working order at this bar's price: sells before buys, then by column. The cash left."""
-    for side in (-1.0, 1.0):
-        for s in range(book.shape[0]):
-            state = book[s]
-            if state.working and (state.goal - state.quantity) * side > 0.0 and not np.isnan(marks[t, s]):
-                cash = execute_nb(
-                    t, s, marks[t, s], True, state.reason, cash, marks, volume, multiplier, lot, terms, book, fills,
-                    trades, counts,
-                )  # fmt: skip
-    return cash
-
-
-@kernel
-def triggered_nb(
-    direction: float, entry: float, best: float, open_: float, high: float, low: float, terms: Terms
-) -> tuple[float, int]:
-    """The price at which a stop fills within this bar and its reason; NaN when none does.
-
-    A bar that opens beyond a level fills at its open. Of two levels inside one bar the stop is taken to come first,
-    because the bar does not say which did. ``best`` is from earlier bars: the path inside this one is not known.
-    """
-    # Prices times the direction, so that a short position reads like a long one.
-    first, worst, finest = direction * open_, direction * low, direction * high
-    if direction < 0.0:
-        worst, finest = direction * high, direction * low
-    loss = direction * entry - entry * terms.stop_loss
-    trail = direction * best - best * terms.trailing
-    profit = direction * entry + entry * terms.take_profit
-    level, reason = (loss, STOP_LOSS) if loss >= trail else (trail, TRAILING)
-    if first <= level:
-        return open_, reason
-    if first >= profit:
-        return open_, TAKE_PROFIT
-    if worst <= level:
-        return direction * level, reason
-    if finest >= profit:
-        return direction * profit, TAKE_PROFIT
-    return np.nan, SIGNAL
+BLOCK = 32
+"""Bars that are searched for a change at once."""
 
 
 @kernel
 def grown_nb(records: Records, used: int, more: int) -> Records:
-    """``records`` with room for ``more`` after ``used``."""
-    if used + more <= records.shape[0]:
-        return records
+    """The ``used`` records, with room for ``more`` and as many again."""
     larger = np.empty(2 * records.shape[0] + more, records.dtype)
     larger[:used] = records[:used]
     return larger
 
 
 @kernel
-def decide_nb(
-    t: int, equity: float, targets: Floats, scale: Floats, multiplier: Floats, lot: Floats, always: bool, book: Records
-) -> bool:
-    """Turn this bar's targets into wished positions; whether any order works now."""
-    working = False
+def changed_nb(targets: Floats, t: int, acted: Floats) -> bool:
+    """Whether a target of bar ``t`` is another than the one acted on; NaN is none."""
+    changed = False
+    for s in range(acted.shape[0]):
+        changed |= (targets[t, s] < acted[s]) | (targets[t, s] > acted[s])
+    return changed
+
+
+@kernel
+def quiet_nb(
+    t: int, cash: float, close: Floats, targets: Floats, multiplier: Floats, book: Records, acted: Floats,
+    equity: Floats,
+) -> tuple[int, float]:  # fmt: skip
+    """Value the positions from bar ``t`` to the bar where a target changes, the equity is gone or the data end.
+
+    Nothing else may happen meanwhile: no order works, no stop and no borrowing is on, no bar is missing. The bar
+    reached and the equity there; the arithmetic is that of `mark_nb`, many bars at a time.
+    """
+    bars, symbols = close.shape
+    end = t
+    for s in range(symbols):
+        acted[s] = book[s].acted
+    while end < bars - 1:
+        # A block at a time: without a way out of the loop it is made of vector instructions.
+        until = min(bars - 1, end + BLOCK)
+        changed = False
+        for s in range(symbols):
+            known, row = acted[s], targets[end:until, s]
+            for k in range(row.shape[0]):
+                changed |= (row[k] < known) | (row[k] > known)
+        if changed:
+            break
+        end = until
+    while end < bars - 1 and not changed_nb(targets, end, acted):
+        end += 1
+    stretch = equity[t : end + 1]
+    stretch[:] = cash
+    for s in range(symbols):
+        if book[s].quantity != 0.0:
+            units = book[s].quantity * multiplier[s]
+            prices = close[t : end + 1, s]
+            for k in range(stretch.shape[0]):
+                stretch[k] += units * prices[k]
+    gone = False
+    for k in range(stretch.shape[0]):
+        gone |= stretch[k] <= 0.0
+    if gone:
+        end = t
+        while equity[end] > 0.0:
+            end += 1
+    for s in range(symbols):
+        book[s].last = close[end, s]
+    return end, equity[end]
+
+
+@kernel
+def mark_nb(t: int, cash: float, close: Floats, multiplier: Floats, book: Records) -> float:
+    """The equity at the close of bar ``t``; a symbol without a bar counts at its last close."""
+    value = cash
     for s in range(book.shape[0]):
-        state = book[s]
-        target = targets[t, s]
-        changed = target != state.acted
-        if not np.isnan(target) and (changed or (always and not state.blocked)) and state.last > 0.0:
-            weight = target * (scale[0, 0] if scale.shape[0] == 1 else scale[t, s])
-            if target == 0.0:
-                weight = 0.0
-            if not np.isnan(weight):
-                quantity = floor_nb(abs(weight) * equity / (state.last * multiplier[s]), lot[s])
-                state.goal = quantity if weight > 0.0 else -quantity if weight < 0.0 else 0.0
-                state.acted = target
-                state.blocked = False
-                state.working = state.goal != state.quantity
-                state.reason = SIGNAL
-        working = working or state.working
-    return working
+        if not np.isnan(close[t, s]):
+            book[s].last = close[t, s]
+        if book[s].quantity != 0.0:
+            value += book[s].quantity * multiplier[s] * book[s].last
+    return value
+
+
+@kernel
+def calm_nb(terms: Terms, book: Records) -> bool:
+    """Whether nothing can happen before a target changes, given that no order works."""
+    for s in range(book.shape[0]):
+        if book[s].quantity != 0.0 and (terms.any_stop or (terms.borrow_per_ns > 0.0 and book[s].quantity < 0.0)):
+            return False
+    return not terms.always
 
 
 @kernel
 def simulate_nb(
     time: Integers, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, targets: Floats,
-    scale: Floats, multiplier: Floats, lot: Floats, terms: Terms, book: Records, fills: Records, trades: Records,
-) -> tuple[Floats, Floats, Floats, Records, Records, int]:  # fmt: skip
-    """Equity (T,), cash (T,), positions (T, S), fills, trades, and the bar of ruin or -1.
+    scale: Floats, multiplier: Floats, lot: Floats, complete: bool, terms: Terms, book: Records, fills: Records,
+    trades: Records, equity: Floats, cashes: Floats,
+) -> tuple[Records, Records, int, int, int]:  # fmt: skip
+    """Fill ``equity`` (T,), and ``cashes`` (T,) unless that is empty; fills, trades, how many of each, bar of ruin or
+    -1.
 
-    ``book``, ``fills``, ``trades`` are zeroed room of their types; the latter two grow. ``scale`` is (1, 1) or (T, S).
+    ``book`` holds zeros. ``fills`` and ``trades`` are room that is grown when it is too small. ``scale`` is (1, 1) or
+    (T, S). ``complete``: no bar is missing.
     """
     bars, symbols = close.shape
-    equity, cashes, positions = np.empty(bars), np.empty(bars), np.empty((bars, symbols))
     marks = close if terms.fill_at_close else open_
-    counts = np.zeros(2, np.int64)
+    counts, acted = np.zeros(2, np.int64), np.zeros(symbols)
     cash = terms.cash
-    working = False
-    ruined = -1
-    for t in range(bars):
-        fills = grown_nb(fills, counts[0], 2 * symbols)
-        trades = grown_nb(trades, counts[1], 3 * symbols)
-        if terms.borrow_per_ns > 0.0 and t > 0:
-            elapsed = terms.borrow_per_ns * (time[t] - time[t - 1])
-            for s in range(symbols):
-                if book[s].quantity < 0.0:
-                    cost = -book[s].quantity * multiplier[s] * book[s].last * elapsed
-                    book[s].borrow += cost
-                    cash -= cost
-        if terms.participation < np.inf:
-            for s in range(symbols):
-                book[s].used = 0.0
-        if working and not terms.fill_at_close:
-            cash = trade_orders_nb(t, cash, marks, volume, multiplier, lot, terms, book, fills, trades, counts)
-        if terms.any_stop:
-            for s in range(symbols):
-                state = book[s]
-                if state.quantity == 0.0 or np.isnan(open_[t, s]):
-                    continue
-                direction = 1.0 if state.quantity > 0.0 else -1.0
-                price, reason = triggered_nb(
-                    direction, state.entry_value / state.entered, state.best, open_[t, s], high[t, s], low[t, s], terms
-                )
-                if np.isnan(price):
-                    state.best = max(state.best, high[t, s]) if direction > 0.0 else min(state.best, low[t, s])
-                    continue
-                state.goal = 0.0
-                state.working = True
-                state.blocked = True
-                state.reason = reason
-                cash = execute_nb(
-                    t, s, price, reason != TAKE_PROFIT, reason, cash, marks, volume, multiplier, lot, terms, book,
-                    fills, trades, counts,
-                )  # fmt: skip
-        if working and terms.fill_at_close:
-            cash = trade_orders_nb(t, cash, marks, volume, multiplier, lot, terms, book, fills, trades, counts)
-        value = cash
-        for s in range(symbols):
-            if not np.isnan(close[t, s]):
-                book[s].last = close[t, s]
-            quantity = book[s].quantity
-            positions[t, s] = quantity
-            if quantity != 0.0:
-                value += quantity * multiplier[s] * book[s].last
-        equity[t] = value
-        cashes[t] = cash
-        if value <= 0.0 and ruined < 0:
+    working, ruined = False, -1
+    t = 0
+    while t < bars:
+        if complete and not working and ruined < 0 and cashes.shape[0] == 0 and calm_nb(terms, book):
+            t, value = quiet_nb(t, cash, close, targets, multiplier, book, acted, equity)
+        else:
+            if counts[0] + 2 * symbols > fills.shape[0]:
+                fills = grown_nb(fills, counts[0], 2 * symbols)
+            if counts[1] + 3 * symbols > trades.shape[0]:
+                trades = grown_nb(trades, counts[1], 3 * symbols)
+            if terms.borrow_per_ns > 0.0 and t > 0:
+                cash -= borrow_nb(terms.borrow_per_ns * (time[t] - time[t - 1]), multiplier, book)
+            if terms.participation < np.inf:
+                for s in range(symbols):
+                    book[s].used = 0.0
+            if working and not terms.fill_at_close:
+                cash = trade_orders_nb(t, cash, marks, volume, multiplier, lot, terms, book, fills, trades, counts)
+            if terms.any_stop:
+                cash = stop_nb(t, cash, open_, high, low, volume, multiplier, lot, terms, book, fills, trades, counts)
+            if working and terms.fill_at_close:
+                cash = trade_orders_nb(t, cash, marks, volume, multiplier, lot, terms, book, fills, trades, counts)
+            value = mark_nb(t, cash, close, multiplier, book)
+            equity[t] = value
+            if cashes.shape[0] > 0:
+                cashes[t] = cash
+        if ruined < 0 and value <= 0.0:
             ruined = t
-            working = True
             for s in range(symbols):
                 book[s].goal = 0.0
                 book[s].reason = RUIN
                 book[s].working = book[s].quantity != 0.0
-        if ruined < 0:
-            working = decide_nb(t, value, targets, scale, multiplier, lot, terms.always, book)
-    trades = grown_nb(trades, counts[1], symbols)
+        working = ruined >= 0 or decide_nb(t, value, targets, scale, multiplier, lot, terms.always, book)
+        t += 1
+    if counts[1] + symbols > trades.shape[0]:
+        trades = grown_nb(trades, counts[1], symbols)
     for s in range(symbols):
         state = book[s]
         if state.quantity != 0.0:
@@ -385,4 +154,35 @@ def simulate_nb(
             state.exit_value += left * state.last
             close_trade_nb(s, bars - 1, OPEN, multiplier, book, trades, counts[1])
             counts[1] += 1
-    return equity, cashes, positions, fills[: counts[0]].copy(), trades[: counts[1]].copy(), ruined
+    return fills, trades, counts[0], counts[1], ruined
+
+
+@kernel
+def positions_nb(fills: Records, bars: int, symbols: int) -> Floats:
+    """Shape (T, S): what was held over each close, from the fills in their order."""
+    result = np.zeros((bars, symbols))
+    until = np.full(symbols, -1, np.int64)
+    for number in range(fills.shape[0] - 1, -1, -1):
+        fill = fills[number]
+        bar, s = fill["bar"], fill["symbol"]
+        end = bars if until[s] < 0 else until[s]
+        for t in range(bar, end):
+            result[t, s] = fill["position"]
+        until[s] = bar
+    return result
+
+
+@kernel
+def cash_nb(fills: Records, bars: int, initial: float) -> Floats:
+    """Shape (T,): the cash at each close when only fills move it."""
+    result = np.empty(bars)
+    cash, start = initial, 0
+    for number in range(fills.shape[0]):
+        bar = fills[number]["bar"]
+        for t in range(start, bar):
+            result[t] = cash
+        start = bar
+        cash = fills[number]["cash"]
+    for t in range(start, bars):
+        result[t] = cash
+    return result

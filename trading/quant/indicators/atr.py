@@ -25,17 +25,16 @@ def atr(high: Floats, low: Floats, close: Floats, window: int) -> Floats:
 
 
 @kernel
-def atr_nb(high: Floats, low: Floats, close: Floats, window: int) -> Floats:
-    """Shape (T,)."""
+def atr_nb(high: Floats, low: Floats, close: Floats, window: int, result: Floats) -> None:
+    """As the module says."""
     bars = close.shape[0]
-    result = np.full(bars, np.nan)
+    result[:] = np.nan
     mean = 0.0
     for t in range(1, bars):
         reach = max(high[t], close[t - 1]) - min(low[t], close[t - 1])
         mean += reach / window if t <= window else (reach - mean) / window
         if t >= window:
             result[t] = mean
-    return result
 
 
 def compute(bars: Bars, parameters: AtrParameters) -> dict[str, Floats]:

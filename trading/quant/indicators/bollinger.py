@@ -29,12 +29,11 @@ def bollinger(values: Floats, window: int, width: float) -> tuple[Floats, Floats
 
 
 @kernel
-def population_deviation_nb(values: Floats, window: int) -> Floats:
-    """Shape (T,)."""
-    result = np.full(values.shape[0], np.nan)
+def population_deviation_nb(values: Floats, window: int, result: Floats) -> None:
+    """As the module says."""
+    result[:] = np.nan
     for t in range(window - 1, values.shape[0]):
         result[t] = moments_nb(values, t, window, 0)[1]
-    return result
 
 
 def compute(bars: Bars, parameters: BollingerParameters) -> dict[str, Floats]:

@@ -24,11 +24,11 @@ def donchian(high: Floats, low: Floats, window: int) -> tuple[Floats, Floats]:
 
 
 @kernel
-def highest_nb(values: Floats, window: int) -> Floats:
-    """Shape (T,): the largest of the last ``window`` values; a window is searched again only when it loses its
+def highest_nb(values: Floats, window: int, result: Floats) -> None:
+    """The largest of the last ``window`` values; a window is searched again only when it loses its
     largest."""
     bars = values.shape[0]
-    result = np.full(bars, np.nan)
+    result[:] = np.nan
     where = 0
     for t in range(bars):
         if values[t] >= values[where]:
@@ -40,7 +40,6 @@ def highest_nb(values: Floats, window: int) -> Floats:
                     where = k
         if t >= window - 1:
             result[t] = values[where]
-    return result
 
 
 def compute(bars: Bars, parameters: DonchianParameters) -> dict[str, Floats]:

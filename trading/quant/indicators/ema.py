@@ -26,12 +26,12 @@ def ema(values: Floats, window: int) -> Floats:
 
 
 @kernel
-def ema_nb(values: Floats, window: int, weight: float) -> Floats:
-    """Shape (T,); Wilder's smoothing is this with weight 1 / window."""
+def ema_nb(values: Floats, window: int, weight: float, result: Floats) -> None:
+    """Wilder's smoothing is this with weight 1 / window."""
     bars = values.shape[0]
-    result = np.full(bars, np.nan)
+    result[:] = np.nan
     if bars < window:
-        return result
+        return
     mean = 0.0
     for t in range(window):
         mean += values[t]
@@ -40,7 +40,6 @@ def ema_nb(values: Floats, window: int, weight: float) -> Floats:
     for t in range(window, bars):
         mean += weight * (values[t] - mean)
         result[t] = mean
-    return result
 
 
 def compute(bars: Bars, parameters: EmaParameters) -> dict[str, Floats]:

@@ -26,10 +26,10 @@ def rsi(values: Floats, window: int) -> Floats:
 
 
 @kernel
-def rsi_nb(values: Floats, window: int) -> Floats:
-    """Shape (T,)."""
+def rsi_nb(values: Floats, window: int, result: Floats) -> None:
+    """As the module says."""
     bars = values.shape[0]
-    result = np.full(bars, np.nan)
+    result[:] = np.nan
     rises = falls = 0.0
     for t in range(1, bars):
         change = values[t] - values[t - 1]
@@ -42,7 +42,6 @@ def rsi_nb(values: Floats, window: int) -> Floats:
             falls += (fall - falls) / window
         if t >= window:
             result[t] = 100.0 * rises / (rises + falls) if rises + falls > 0.0 else 50.0
-    return result
 
 
 def compute(bars: Bars, parameters: RsiParameters) -> dict[str, Floats]:

@@ -29,16 +29,15 @@ def volatility(values: Floats, window: int, periods_per_year: float = 252.0) -> 
 
 
 @kernel
-def volatility_nb(values: Floats, window: int, scale: float) -> Floats:
-    """Shape (T,)."""
+def volatility_nb(values: Floats, window: int, scale: float, result: Floats) -> None:
+    """As the module says."""
     bars = values.shape[0]
-    result = np.full(bars, np.nan)
+    result[:] = np.nan
     returns = np.zeros(bars)
     for t in range(1, bars):
         returns[t] = np.log(values[t] / values[t - 1])
         if t >= window:
             result[t] = scale * moments_nb(returns, t, window, 1)[1]
-    return result
 
 
 def compute(bars: Bars, parameters: VolatilityParameters) -> dict[str, Floats]:

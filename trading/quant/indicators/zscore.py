@@ -25,13 +25,12 @@ def zscore(values: Floats, window: int) -> Floats:
 
 
 @kernel
-def zscore_nb(values: Floats, window: int) -> Floats:
-    """Shape (T,)."""
-    result = np.full(values.shape[0], np.nan)
+def zscore_nb(values: Floats, window: int, result: Floats) -> None:
+    """As the module says."""
+    result[:] = np.nan
     for t in range(window - 1, values.shape[0]):
         mean, deviation = moments_nb(values, t, window, 1)
         result[t] = (values[t] - mean) / deviation if deviation > 0.0 else 0.0
-    return result
 
 
 def compute(bars: Bars, parameters: ZscoreParameters) -> dict[str, Floats]:
