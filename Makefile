@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test drill fuzz bench lock doctor screenshots clean
+.PHONY: help install run test oracles drill fuzz bench lock doctor screenshots clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -16,6 +16,10 @@ run: ## start everything: database, broker, pages, workers, schedule, Flower
 
 test: install ## what must pass: lint, types, imports, migrations, tests
 	@$(BIN)/python -m runtime.check
+
+oracles: ## compare the numbers with other libraries, in an environment of their own
+	@$(PYTHON) runtime/install.py requirements/oracles.txt .oracles
+	@.oracles/bin/pytest -m oracle tests/quant
 
 drill: install ## the long fault drill: 1,000 jobs while processes and servers are killed
 	@$(BIN)/python -m tests.faults.drill --jobs 1000
@@ -37,5 +41,5 @@ screenshots: install ## the pictures of the README, taken from a running platfor
 	@$(BIN)/python -m tests.browser.screenshots
 
 clean: ## delete the environment, caches and built files; the data folder stays
-	@rm -rf .venv .boot staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .oracles .boot staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

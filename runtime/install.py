@@ -1,4 +1,4 @@
-"""``python3 runtime/install.py requirements/dev.txt``: the project's environment in ``.venv``.
+"""``python3 runtime/install.py requirements/dev.txt``: the environment in ``.venv``, or in the folder named after it.
 
 Runs on a bare Python 3.11 with nothing but its standard library. uv installs when it can be had, pip otherwise; every
 package is checked against its hash. A file that is installed already is not looked at again.
@@ -14,30 +14,30 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv"
 BOOT = PROJECT / ".boot"
-PYTHON = VENV / "bin" / "python"
 
 
-def main(requirements: Path) -> None:
+def main(requirements: Path, venv: Path = VENV) -> None:
     """Create the environment if there is none, and install ``requirements`` unless that is done already."""
+    python = venv / "bin" / "python"
     if sys.version_info[:2] != (3, 11):
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"Python 3.11 is needed, this is {found}. Install it, or name it: make PYTHON=/path/to/python3.11")
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    stamp = VENV / f".installed-{requirements.stem}"
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == digest:
+    stamp = venv / f".installed-{requirements.stem}"
+    if python.exists() and stamp.exists() and stamp.read_text() == digest:
         return
-    print(f"Installing {requirements.name} into .venv; only the first time takes long.", flush=True)
+    print(f"Installing {requirements.name} into {venv.name}; only the first time takes long.", flush=True)
     uv = find_uv()
-    if not PYTHON.exists():
+    if not python.exists():
         run(
-            [uv, "venv", "--quiet", "--python", sys.executable, str(VENV)]
+            [uv, "venv", "--quiet", "--python", sys.executable, str(venv)]
             if uv
-            else [sys.executable, "-m", "venv", str(VENV)]
+            else [sys.executable, "-m", "venv", str(venv)]
         )
     arguments = ["install", "--quiet", "--require-hashes", "-r", str(requirements)]
     # Compiled now, once, rather than by every process that starts; pip does so by itself.
-    with_uv = [str(uv), "pip", *arguments, "--compile-bytecode", "--python", str(PYTHON)]
-    run(with_uv if uv else [str(PYTHON), "-m", "pip", *arguments])
+    with_uv = [str(uv), "pip", *arguments, "--compile-bytecode", "--python", str(python)]
+    run(with_uv if uv else [str(python), "-m", "pip", *arguments])
     stamp.write_text(digest)
 
 
@@ -77,4 +77,4 @@ def run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(PROJECT / sys.argv[1])
+    main(*(PROJECT / argument for argument in sys.argv[1:3]))
