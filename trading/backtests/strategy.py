@@ -9,6 +9,7 @@ import numpy as np
 from trading.quant.bars import Bars
 from trading.quant.kernels import Floats, frozen
 from trading.quant.parameters import Parameters, checked
+from trading.quant.sweep import KernelRule
 
 P = TypeVar("P", bound=Parameters)
 
@@ -23,14 +24,15 @@ class Strategy(Generic[P]):
 
     ``targets``: bars of T times and S symbols, and parameters → shape (T, S): row t says what to hold once bar t has
     closed, as a share of the full size that the sizing gives (1 long, -1 short, 0 flat, NaN no opinion or no change).
-    Row t may depend on bars 0 to t and on nothing else: no clock, no file, no randomness. The engine fills it in bar t
-    + 1; the execution cycle hands over the bars that there are and follows the last row. ``warm_up``: rows before the
-    first opinion.
+    Row t may depend on bars 0 to t and on nothing else: no clock, no file, no randomness. The engine fills it in bar
+    t + 1; the execution cycle hands over the bars that there are and follows the last row. ``warm_up``: rows before the
+    first opinion. ``kernel``: the same rule as a kernel of sweeps, if there is one.
     """
 
     parameters: type[P]
     targets: Callable[[Bars, P], Floats]
     warm_up: Callable[[P], int]
+    kernel: Callable[[P], KernelRule] | None = None
 
 
 def targets_of(name: str, strategy: Strategy[Any], bars: Bars, parameters: Mapping[str, Any]) -> Floats:

@@ -7,7 +7,7 @@ The conventions are in docs/conventions.md.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from trading.quant.bars import Bars
 from trading.quant.costs import Costs, Stops
 from trading.quant.kernels import Floats, Integers, frozen
-from trading.quant.performance import Metrics, measure
+from trading.quant.performance import Metrics, measure, metrics_of
 from trading.quant.records import BOOK, FILL, TRADE, Records, Terms
 from trading.quant.simulation import cash_nb, positions_nb, simulate_nb
 from trading.quant.sizing import FixedFraction, Sizing, require
@@ -68,9 +68,14 @@ class Result:
         self, *, periods_per_year: float = 252.0, risk_free: float = 0.0, minimum_return: float = 0.0
     ) -> Metrics:
         """Sharpe, drawdown and the rest; see `performance.measure` for each definition."""
+        return metrics_of(
+            self.figures(periods_per_year=periods_per_year, risk_free=risk_free, minimum_return=minimum_return)
+        )
+
+    def figures(self, *, periods_per_year: float, risk_free: float, minimum_return: float) -> Floats:
+        """`metrics` as an array, in the order of `performance.COLUMNS`."""
         return measure(
             self.equity,
-            self.positions,
             self.close,
             self.multiplier,
             self.fills,
@@ -79,6 +84,49 @@ class Result:
             risk_free=risk_free,
             minimum_return=minimum_return,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that a simulation needs beside bars and targets; each field is as `simulate` takes it."""
+
+    cash: float = 100_000.0
+    sizing: Sizing = field(default_factory=FixedFraction)
+    costs: Costs = field(default_factory=Costs)
+    stops: Stops = field(default_factory=Stops)
+    multiplier: float | Sequence[float] = 1.0
+    lot_size: float | Sequence[float] = 0.0
+    max_leverage: float = 1.0
+    fill: Literal["next_open", "next_close"] = "next_open"
+    rebalance: Literal["on_change", "always"] = "on_change"
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.cash < np.inf, "cash must be above 0 and finite")
+        require(self.max_leverage > 0.0, "max_leverage must be above 0")
+        require(self.fill in ("next_open", "next_close"), f"fill is next_open or next_close, not {self.fill!r}")
+        require(self.rebalance in ("on_change", "always"), f"rebalance is on_change or always, not {self.rebalance!r}")
+
+    def terms(self) -> Terms:
+        """The numbers that the kernel takes."""
+        return Terms(
+            float(self.cash),
+            self.fill == "next_close",
+            self.rebalance == "always",
+            float(self.max_leverage),
+            self.costs.fee_bps / 1e4,
+            self.costs.borrow_cost_bps / 1e4 / YEAR_NS,
+            *self.costs.slippage_numbers(),
+            *self.stops.numbers(),
+            self.stops != Stops(),
+        )
+
+    def lots(self, columns: int) -> tuple[Floats, Floats]:
+        """Multiplier and lot of each symbol."""
+        multipliers = per_symbol("multiplier", self.multiplier, columns)
+        lots = per_symbol("lot_size", self.lot_size, columns)
+        require(bool((multipliers > 0.0).all()), "multiplier must be above 0")
+        require(bool((lots >= 0.0).all()), "lot_size must not be negative")
+        return multipliers, lots
 
 
 def simulate(
@@ -97,52 +145,50 @@ def simulate(
 ) -> Result:
     """Trade ``targets`` over ``bars`` and say what is left.
 
-    ``targets``: shape (T,) or (T, S): what the strategy wishes to hold once it has seen the bar of that row, as a
-    share of the full size that ``sizing`` gives: 1 long, -1 short, 0 flat, fractions between, NaN for no change of
-    mind. An order of row t is filled in row t + 1, at its open or, with ``fill="next_close"``, at its close.
+    ``targets``: shape (T,) or (T, S): what the strategy wishes to hold once it has seen the bar of that row, as a share
+    of the full size that ``sizing`` gives: 1 long, -1 short, 0 flat, fractions between, NaN for no change of mind. An
+    order of row t is filled in row t + 1, at its open or, with ``fill="next_close"``, at its close.
     ``sizing``: full size over equity; all of the equity by default. ``costs``: free by default. ``stops``: none by
     default. ``multiplier``: quote currency per point and unit, one or one a symbol. ``lot_size``: quantities are
     multiples of it; 0 for any fraction. ``max_leverage``: gross notional over equity that an order may reach; infinite
-    for no limit.
-    ``rebalance``: order when a target changes, or towards the target at every bar.
+    for no limit. ``rebalance``: order when a target changes, or towards the target at every bar.
 
     Raises ValueError when an argument does not fit the bars or is out of its bounds.
     """
+    account = Account(
+        cash,
+        sizing or FixedFraction(),
+        costs or Costs(),
+        stops or Stops(),
+        multiplier,
+        lot_size,
+        max_leverage,
+        fill,
+        rebalance,
+    )
+    return simulate_account(bars, targets, account)
+
+
+def simulate_account(bars: Bars, targets: npt.ArrayLike, account: Account) -> Result:
+    """`simulate` with its options in one object."""
     wished = frozen(targets)
     wished = wished.reshape(-1, 1) if wished.ndim == 1 else wished
     if wished.shape != bars.close.shape:
         raise ValueError(f"targets have shape {wished.shape}, the bars {bars.close.shape}: they must agree")
     require(not np.isinf(wished).any(), "targets are finite numbers, or NaN for no change")
-    require(0.0 < cash < np.inf, "cash must be above 0 and finite")
-    require(max_leverage > 0.0, "max_leverage must be above 0")
-    require(fill in ("next_open", "next_close"), f"fill is next_open or next_close, not {fill!r}")
-    require(rebalance in ("on_change", "always"), f"rebalance is on_change or always, not {rebalance!r}")
     columns = len(bars.symbols)
-    multipliers = per_symbol("multiplier", multiplier, columns)
-    lots = per_symbol("lot_size", lot_size, columns)
-    require(bool((multipliers > 0.0).all()), "multiplier must be above 0")
-    require(bool((lots >= 0.0).all()), "lot_size must not be negative")
-    costs, stops = costs or Costs(), stops or Stops()
+    multipliers, lots = account.lots(columns)
+    # Symbols are traded in the order of their names, so that the order of the columns changes nothing, to the bit.
     order = sorted(range(columns), key=bars.symbols.__getitem__)
     sorted_already = order == list(range(columns))
-    traded = bars if sorted_already else bars.select(order)
+    traded, own_multipliers = bars, multipliers
     if not sorted_already:
-        wished, multipliers, lots = frozen(wished[:, order]), frozen(multipliers[order]), frozen(lots[order])
-    terms = Terms(
-        float(cash),
-        fill == "next_close",
-        rebalance == "always",
-        float(max_leverage),
-        costs.fee_bps / 1e4,
-        costs.borrow_cost_bps / 1e4 / YEAR_NS,
-        *costs.slippage_numbers(),
-        *stops.numbers(),
-        stops != Stops(),
-    )
-    equity = np.empty(len(bars))
+        traded = bars.select(order)
+        wished, own_multipliers, lots = frozen(wished[:, order]), frozen(multipliers[order]), frozen(lots[order])
     room = 64 + bars.close.size // 16  # pages that are not written to cost nothing
-    cashes = np.empty(len(bars) if costs.borrow_cost_bps > 0.0 else 0)
-    fills, trades, filled, traded_count, ruined = simulate_nb(
+    equity = np.empty(len(bars))
+    cashes = np.empty(len(bars) if account.costs.borrow_cost_bps > 0.0 else 0)
+    fills, trades, filled, closed, ruined = simulate_nb(
         traded.time,
         traded.open,
         traded.high,
@@ -150,27 +196,25 @@ def simulate(
         traded.close,
         traded.volume,
         wished,
-        frozen((sizing or FixedFraction()).scale(traded, wished)),
-        multipliers,
+        frozen(account.sizing.scale(traded, wished)),
+        own_multipliers,
         lots,
         traded.complete,
-        terms,
+        account.terms(),
         np.zeros(columns, BOOK),
         np.empty(room, FILL),
         np.empty(room, TRADE),
         equity,
         cashes,
     )
-    fills, trades = fills[:filled], trades[:traded_count]
+    fills, trades = fills[:filled], trades[:closed]
     if not sorted_already:
-        back = np.argsort(order)
-        multipliers = multipliers[back]
         for records in (fills, trades):
             records["symbol"] = np.asarray(order)[records["symbol"]]
     return Result(
         time=bars.time,
         symbols=bars.symbols,
-        initial_cash=float(cash),
+        initial_cash=float(account.cash),
         multiplier=multipliers,
         close=bars.close,
         equity=equity,

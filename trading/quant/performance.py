@@ -1,7 +1,8 @@
 """What a simulation earned and what it went through. docs/conventions.md gives each definition and its source."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Final
 
 import numpy as np
 
@@ -20,8 +21,7 @@ class Metrics:
     ``calmar``: cagr over max_drawdown. ``turnover``: traded notional, both ways, over mean equity, a year.
     ``exposure``: mean of gross notional over equity. ``time_in_market``: share of bars that end with a position.
     ``trades``: closed ones, of which ``hit_rate`` earned something; ``profit_factor``: their gains over their losses;
-    ``mean_trade``: their mean return.
-    ``fees``, ``borrow``, ``slippage``: paid in all, open trades included.
+    ``mean_trade``: their mean return. ``fees``, ``borrow``, ``slippage``: paid in all, open trades included.
     """
 
     bars: int
@@ -54,9 +54,24 @@ class Metrics:
         }
 
 
+COLUMNS: Final = tuple(field.name for field in fields(Metrics))
+"""The figures in the order of a row of `metrics_nb`."""
+WHOLE: Final = frozenset(field.name for field in fields(Metrics) if field.type is int)
+LANES = 8
+
+CLOSED, WINS, GAINS, LOSSES, RETURNS, NOTIONAL, FEES, BORROW, SLIPPAGE = range(9)
+"""Where the sums of trades and fills stand in the array that `trade_sums_nb` fills."""
+
+
+def metrics_of(row: Floats) -> Metrics:
+    """A row of `metrics_nb` with names."""
+    return Metrics(
+        **{name: int(value) if name in WHOLE else value for name, value in zip(COLUMNS, row.tolist(), strict=True)}
+    )
+
+
 def measure(
     equity: Floats,
-    positions: Floats,
     close: Floats,
     multiplier: Floats,
     fills: Records,
@@ -65,93 +80,149 @@ def measure(
     periods_per_year: float,
     risk_free: float,
     minimum_return: float,
-) -> Metrics:
-    """The figures of `Metrics`; ``risk_free`` and ``minimum_return`` are a year, and count as 1/A of it each bar."""
+) -> Floats:
+    """The figures of `Metrics` in their order; ``risk_free`` and ``minimum_return`` are a year, and count as 1/A of it
+    each bar."""
     require(0.0 < periods_per_year < math.inf, "periods_per_year must be above 0")
-    years = (equity.shape[0] - 1) / periods_per_year
-    mean, deviation, downside, drawdown, longest = returns_nb(equity, minimum_return / periods_per_year)
-    exposure, in_market = exposure_nb(equity, positions, close, multiplier)
-    root = math.sqrt(periods_per_year)
-    growth = float(equity[-1] / equity[0])
-    cagr = math.nan
-    if years > 0.0:
-        cagr = growth ** (1.0 / years) - 1.0 if growth > 0.0 else -1.0
-    closed = trades[trades["reason"] != OPEN]
-    pnl = closed["pnl"]
-    notional = np.abs(fills["quantity"]) * fills["price"] * multiplier[fills["symbol"]]
-    return Metrics(
-        bars=equity.shape[0],
-        periods_per_year=periods_per_year,
-        final_equity=float(equity[-1]),
-        total_return=growth - 1.0,
-        cagr=cagr,
-        volatility=root * deviation,
-        sharpe=root * ratio(mean - risk_free / periods_per_year, deviation),
-        sortino=root * ratio(mean - minimum_return / periods_per_year, downside),
-        max_drawdown=drawdown,
-        longest_drawdown=longest,
-        calmar=ratio(cagr, drawdown),
-        turnover=ratio(float(notional.sum()), float(equity.mean()) * years),
-        exposure=exposure,
-        time_in_market=in_market,
-        trades=len(closed),
-        hit_rate=ratio(float((pnl > 0.0).sum()), len(closed)),
-        profit_factor=ratio(float(pnl[pnl > 0.0].sum()), float(-pnl[pnl < 0.0].sum())),
-        mean_trade=ratio(float(closed["return"].sum()), len(closed)),
-        fees=float(fills["fee"].sum()),
-        borrow=float(trades["borrow"].sum()),
-        slippage=float(fills["slippage"].sum()),
-    )
-
-
-def ratio(above: float, below: float) -> float:
-    """``above`` over ``below``, NaN when that is zero or undefined."""
-    return above / below if below != 0.0 else math.nan
+    sums, gross, row = np.zeros(9), np.zeros(equity.shape[0]), np.empty(len(COLUMNS))
+    trade_sums_nb(fills, trades, multiplier, sums)
+    gross_nb(fills, close, multiplier, gross)
+    metrics_nb(equity, gross, sums, periods_per_year, risk_free, minimum_return, np.empty(equity.shape[0]), row)
+    return row
 
 
 @kernel
-def returns_nb(equity: Floats, minimum: float) -> tuple[float, float, float, float, int]:
-    """Mean and sample deviation of the returns, downside deviation from ``minimum``, deepest and longest drawdown."""
-    bars = equity.shape[0]
-    count = bars - 1
-    total = below = deepest = 0.0
-    peak = equity[0]
+def trade_sums_nb(fills: Records, trades: Records, multiplier: Floats, sums: Floats) -> None:
+    """Add up the closed trades and all fills, one after the other."""
+    for number in range(trades.shape[0]):
+        trade = trades[number]
+        sums[BORROW] += trade["borrow"]
+        if trade["reason"] != OPEN:
+            pnl = trade["pnl"]
+            sums[CLOSED] += 1.0
+            sums[WINS] += 1.0 if pnl > 0.0 else 0.0
+            sums[GAINS] += max(pnl, 0.0)
+            sums[LOSSES] -= min(pnl, 0.0)
+            sums[RETURNS] += trade["return"]
+    for number in range(fills.shape[0]):
+        fill = fills[number]
+        sums[NOTIONAL] += abs(fill["quantity"]) * fill["price"] * multiplier[fill["symbol"]]
+        sums[FEES] += fill["fee"]
+        sums[SLIPPAGE] += fill["slippage"]
+
+
+@kernel
+def gross_nb(fills: Records, close: Floats, multiplier: Floats, gross: Floats) -> None:
+    """Add to ``gross`` (T,) the notional of the positions at each close, one symbol after the other."""
+    bars, symbols = close.shape
+    for s in range(symbols):
+        start, units, last = 0, 0.0, 0.0
+        for number in range(fills.shape[0] + 1):
+            ends = number == fills.shape[0]
+            if not ends and fills[number]["symbol"] != s:
+                continue
+            stop = bars if ends else fills[number]["bar"]
+            if units > 0.0:
+                for t in range(start, stop):
+                    if not np.isnan(close[t, s]):
+                        last = close[t, s]
+                    gross[t] += units * last
+            if not ends:
+                start, units = stop, abs(fills[number]["position"]) * multiplier[s]
+
+
+@kernel
+def lane_sum_nb(values: Floats, count: int, less: float, kind: int) -> float:
+    """Sum of x (kind 0), x squared (1) or min(x, 0) squared (2) for x = value - ``less``, over the first ``count``.
+
+    Eight sums side by side, which the processor adds at once, in an order that is always the same.
+    """
+    lanes = np.zeros(LANES)
+    whole = count - count % LANES
+    for start in range(0, whole, LANES):
+        block = values[start : start + LANES]
+        for k in range(LANES):
+            x = block[k] - less
+            if kind == 2:
+                x = min(x, 0.0)
+            lanes[k] += x if kind == 0 else x * x
+    for k in range(whole, count):
+        x = values[k] - less
+        if kind == 2:
+            x = min(x, 0.0)
+        lanes[0] += x if kind == 0 else x * x
+    total: float = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    return total
+
+
+@kernel
+def drawdown_nb(equity: Floats) -> tuple[float, int]:
+    """The deepest fall from a peak as a fraction, and the most bars from a peak to the last bar under it."""
+    peak = low_peak = low = equity[0]
     peak_bar = longest = 0
-    for t in range(1, bars):
-        value = equity[t] / equity[t - 1] - 1.0
-        total += value
-        if value < minimum:
-            below += (value - minimum) ** 2
-        if equity[t] >= peak:
-            peak = equity[t]
+    for t in range(1, equity.shape[0]):
+        value = equity[t]
+        if value >= peak:
+            peak = value
             peak_bar = t
         else:
-            deepest = max(deepest, 1.0 - equity[t] / peak)
             longest = max(longest, t - peak_bar)
-    mean = total / count if count > 0 else np.nan
-    squares = 0.0
-    for t in range(1, bars):
-        squares += (equity[t] / equity[t - 1] - 1.0 - mean) ** 2
-    deviation = np.sqrt(squares / (count - 1)) if count > 1 else np.nan
-    downside = np.sqrt(below / count) if count > 0 else np.nan
-    return mean, deviation, downside, deepest, longest
+            # value / peak < low / low_peak, without the division.
+            if value * low_peak < low * peak:
+                low, low_peak = value, peak
+    return 1.0 - low / low_peak, longest
 
 
 @kernel
-def exposure_nb(equity: Floats, positions: Floats, close: Floats, multiplier: Floats) -> tuple[float, float]:
-    """Mean of gross notional over equity, and the share of bars that end with a position."""
-    bars, symbols = close.shape
-    last = np.zeros(symbols)
-    total = 0.0
+def ratio_nb(above: float, below: float) -> float:
+    """``above`` over ``below``, NaN when that is zero or undefined."""
+    return above / below if below != 0.0 else np.nan
+
+
+@kernel
+def metrics_nb(
+    equity: Floats, gross: Floats, sums: Floats, periods: float, risk_free: float, minimum: float, scratch: Floats,
+    row: Floats,
+) -> None:  # fmt: skip
+    """Fill ``row`` with the figures of `Metrics` in their order; ``scratch`` is room for T numbers."""
+    bars = equity.shape[0]
+    count = bars - 1
+    years = count / periods
+    later, before = equity[1:], equity[:count]
+    for k in range(count):
+        scratch[k] = later[k] / before[k] - 1.0
+    mean = lane_sum_nb(scratch, count, 0.0, 0) / count if count > 0 else np.nan
+    deviation = np.sqrt(lane_sum_nb(scratch, count, mean, 1) / (count - 1)) if count > 1 else np.nan
+    least = minimum / periods
+    downside = np.sqrt(lane_sum_nb(scratch, count, least, 2) / count) if count > 0 else np.nan
+    deepest, longest = drawdown_nb(equity)
+    growth = equity[count] / equity[0]
+    cagr = np.nan
+    if count > 0:
+        cagr = growth ** (1.0 / years) - 1.0 if growth > 0.0 else -1.0
     held = 0
     for t in range(bars):
-        gross = 0.0
-        for s in range(symbols):
-            if not np.isnan(close[t, s]):
-                last[s] = close[t, s]
-            if positions[t, s] != 0.0:
-                gross += abs(positions[t, s]) * multiplier[s] * last[s]
-        if gross > 0.0:
-            held += 1
-            total += gross / equity[t]
-    return total / bars, held / bars
+        scratch[t] = gross[t] / equity[t] if gross[t] > 0.0 else 0.0
+        held += gross[t] > 0.0
+    root = np.sqrt(periods)
+    row[0] = bars
+    row[1] = periods
+    row[2] = equity[count]
+    row[3] = growth - 1.0
+    row[4] = cagr
+    row[5] = root * deviation
+    row[6] = root * ratio_nb(mean - risk_free / periods, deviation)
+    row[7] = root * ratio_nb(mean - least, downside)
+    row[8] = deepest
+    row[9] = longest
+    row[10] = ratio_nb(cagr, deepest)
+    row[11] = ratio_nb(sums[NOTIONAL], lane_sum_nb(equity, bars, 0.0, 0) / bars * years)
+    row[12] = lane_sum_nb(scratch, bars, 0.0, 0) / bars
+    row[13] = held / bars
+    row[14] = sums[CLOSED]
+    row[15] = ratio_nb(sums[WINS], sums[CLOSED])
+    row[16] = ratio_nb(sums[GAINS], sums[LOSSES])
+    row[17] = ratio_nb(sums[RETURNS], sums[CLOSED])
+    row[18] = sums[FEES]
+    row[19] = sums[BORROW]
+    row[20] = sums[SLIPPAGE]

@@ -31,6 +31,21 @@ def crossing_nb(values: Floats, fast: int, slow: int, below: float, result: Floa
 
 
 @kernel
+def crossing_of_sums_nb(sums: Floats, fast: int, slow: int, below: float, result: Floats) -> None:
+    """`crossing_nb`, to the bit, from prefix sums that many pairs share; by vectors."""
+    bars = result.shape[0]
+    result[: slow - 1] = np.nan
+    if bars >= slow:
+        # Slices, so that every index counts from zero.
+        now, fast_ago, slow_ago = sums[slow:], sums[slow - fast : bars + 1 - fast], sums[: bars + 1 - slow]
+        rows = result[slow - 1 :]
+        for k in range(rows.shape[0]):
+            difference = (now[k] - fast_ago[k]) * slow - (now[k] - slow_ago[k]) * fast
+            side = 1.0 if difference > 0.0 else below
+            rows[k] = side if difference != 0.0 else 0.0
+
+
+@kernel
 def breakout_nb(high: Floats, low: Floats, close: Floats, entry: int, leave: int, short: bool, result: Floats) -> None:
     """1 from a close above the last ``entry`` highs to one below the last ``leave`` lows; mirrored for ``short``."""
     bars = close.shape[0]

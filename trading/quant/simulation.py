@@ -19,6 +19,15 @@ def grown_nb(records: Records, used: int, more: int) -> Records:
 
 
 @kernel
+def differs_nb(values: Floats, known: float) -> bool:
+    """Whether any value is another than ``known``; NaN is none. Without a way out, so that it is done by vectors."""
+    found = False
+    for k in range(values.shape[0]):
+        found |= (values[k] < known) | (values[k] > known)
+    return found
+
+
+@kernel
 def changed_nb(targets: Floats, t: int, acted: Floats) -> bool:
     """Whether a target of bar ``t`` is another than the one acted on; NaN is none."""
     changed = False
@@ -42,13 +51,10 @@ def quiet_nb(
     for s in range(symbols):
         acted[s] = book[s].acted
     while end < bars - 1:
-        # A block at a time: without a way out of the loop it is made of vector instructions.
         until = min(bars - 1, end + BLOCK)
         changed = False
         for s in range(symbols):
-            known, row = acted[s], targets[end:until, s]
-            for k in range(row.shape[0]):
-                changed |= (row[k] < known) | (row[k] > known)
+            changed |= differs_nb(targets[end:until, s], acted[s])
         if changed:
             break
         end = until

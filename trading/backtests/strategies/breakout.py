@@ -8,8 +8,10 @@ from trading.backtests.strategy import Strategy
 from trading.quant.bars import Bars
 from trading.quant.indicator import by_column
 from trading.quant.kernels import Floats
+from trading.quant.lean import BREAKOUT
 from trading.quant.parameters import Parameters
 from trading.quant.signals import breakout_nb
+from trading.quant.sweep import KernelRule
 
 
 class Breakout(Parameters):
@@ -27,4 +29,9 @@ def targets(bars: Bars, parameters: Breakout) -> Floats:
     )
 
 
-STRATEGY = Strategy(Breakout, targets, lambda parameters: max(parameters.entry, parameters.exit))
+def kernel(parameters: Breakout) -> KernelRule:
+    """For sweeps."""
+    return KernelRule(BREAKOUT, (parameters.entry, parameters.exit, float(parameters.short), 0.0))
+
+
+STRATEGY = Strategy(Breakout, targets, lambda parameters: max(parameters.entry, parameters.exit), kernel)

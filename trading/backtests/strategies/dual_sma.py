@@ -9,8 +9,10 @@ from trading.backtests.strategy import Strategy
 from trading.quant.bars import Bars
 from trading.quant.indicator import by_column
 from trading.quant.kernels import Floats
+from trading.quant.lean import CROSSING
 from trading.quant.parameters import Parameters
 from trading.quant.signals import crossing_nb
+from trading.quant.sweep import KernelRule
 
 
 class DualSma(Parameters):
@@ -33,4 +35,9 @@ def targets(bars: Bars, parameters: DualSma) -> Floats:
     return by_column(crossing_nb, [bars.close], parameters.fast, parameters.slow, below)
 
 
-STRATEGY = Strategy(DualSma, targets, lambda parameters: parameters.slow - 1)
+def kernel(parameters: DualSma) -> KernelRule:
+    """For sweeps."""
+    return KernelRule(CROSSING, (parameters.fast, parameters.slow, -1.0 if parameters.short else 0.0, 0.0))
+
+
+STRATEGY = Strategy(DualSma, targets, lambda parameters: parameters.slow - 1, kernel)

@@ -11,8 +11,10 @@ from trading.quant.bars import Bars
 from trading.quant.indicator import by_column
 from trading.quant.indicators.zscore import zscore
 from trading.quant.kernels import Floats
+from trading.quant.lean import REVERSION
 from trading.quant.parameters import Parameters
 from trading.quant.signals import reversion_nb
+from trading.quant.sweep import KernelRule
 
 
 class MeanReversion(Parameters):
@@ -36,4 +38,9 @@ def targets(bars: Bars, parameters: MeanReversion) -> Floats:
     return by_column(reversion_nb, [scores], parameters.entry, parameters.exit, parameters.short)
 
 
-STRATEGY = Strategy(MeanReversion, targets, lambda parameters: parameters.window - 1)
+def kernel(parameters: MeanReversion) -> KernelRule:
+    """For sweeps."""
+    return KernelRule(REVERSION, (parameters.entry, parameters.exit, float(parameters.short), parameters.window))
+
+
+STRATEGY = Strategy(MeanReversion, targets, lambda parameters: parameters.window - 1, kernel)

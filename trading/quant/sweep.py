@@ -1,0 +1,93 @@
+"""Many parameter sets of one rule over the same bars, of which only the figures are kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trading.quant.bars import Bars
+from trading.quant.costs import ParticipationRate, Stops
+from trading.quant.engine import Account, simulate_account
+from trading.quant.indicators.zscore import zscore
+from trading.quant.kernels import Floats, frozen
+from trading.quant.lean import REVERSION, sweep_nb
+from trading.quant.performance import COLUMNS
+from trading.quant.sizing import FixedFraction
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRule:
+    """A rule that the sweep can run by itself, in `trading.quant.lean`: which one, and the numbers of one parameter
+    set."""
+
+    rule: int
+    numbers: tuple[float, ...]
+
+
+def sweep(
+    bars: Bars,
+    rules: Sequence[Callable[[Bars], Floats]],
+    *,
+    kernels: Sequence[KernelRule] = (),
+    account: Account | None = None,
+    periods_per_year: float = 252.0,
+    risk_free: float = 0.0,
+    minimum_return: float = 0.0,
+) -> Floats:
+    """The figures of each rule, shape (N, len(COLUMNS)), row by row as `Result.metrics` has them; `metrics_of` names a
+    row.
+
+    ``rules``: from bars to targets, one for each parameter set. ``kernels``: the same parameter sets as kernels, in
+    the same order, if there are such; they are used where one symbol without missing bars is traded at the next open
+    by a fixed fraction, without stops, borrowing or participation, and give the same bits several times sooner. No
+    path is kept: the memory does not grow with N, but for the table.
+    """
+    account = account or Account()
+    table = np.full((len(rules), len(COLUMNS)), np.nan)
+    done = np.zeros(len(rules), bool)
+    if len(kernels) == len(rules) > 0 and is_lean(bars, account) and len({item.rule for item in kernels}) == 1:
+        numbers = frozen([item.numbers for item in kernels])
+        scores = np.empty((0, 0))
+        if kernels[0].rule == REVERSION:
+            windows, inverse = np.unique(numbers[:, 3], return_inverse=True)
+            scores = np.array([zscore(bars.close[:, 0], int(window)) for window in windows])
+            numbers = frozen(np.column_stack([numbers[:, :3], inverse]))
+        multipliers, lots = account.lots(1)
+        sweep_nb(
+            kernels[0].rule,
+            numbers,
+            frozen(bars.open[:, 0]),
+            frozen(bars.high[:, 0]),
+            frozen(bars.low[:, 0]),
+            frozen(bars.close[:, 0]),
+            frozen(scores),
+            float(account.sizing.scale(bars, bars.close)[0, 0]),
+            float(multipliers[0]),
+            float(lots[0]),
+            account.terms(),
+            periods_per_year,
+            risk_free,
+            minimum_return,
+            table,
+        )
+        done = ~np.isnan(table[:, 0])
+    for number in np.flatnonzero(~done).tolist():
+        result = simulate_account(bars, rules[number](bars), account)
+        table[number] = result.figures(
+            periods_per_year=periods_per_year, risk_free=risk_free, minimum_return=minimum_return
+        )
+    return table
+
+
+def is_lean(bars: Bars, account: Account) -> bool:
+    """Whether `trading.quant.lean` can do it."""
+    return (
+        len(bars.symbols) == 1
+        and bars.complete
+        and isinstance(account.sizing, FixedFraction)
+        and not isinstance(account.costs.slippage, ParticipationRate)
+        and account.costs.borrow_cost_bps == 0.0
+        and account.stops == Stops()
+        and account.fill == "next_open"
+        and account.rebalance == "on_change"
+    )
