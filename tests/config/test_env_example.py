@@ -58,7 +58,7 @@ def test_compose_runs_what_the_procfile_does(compose: dict[str, Any]) -> None:
     procfile = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines() if line)
     services = compose["services"]
     assert set(procfile) <= set(services)
-    for name in ("worker", "bulk", "beat", "flower"):
+    for name in ("worker", "bulk", "beat", "gateway", "flower"):
         assert services[name]["command"] == procfile[name].split()
     web = procfile["web"].replace("127.0.0.1", "0.0.0.0").replace("$PORT", "8000").split()
     assert services["web"]["command"] == web

@@ -1,10 +1,10 @@
-"""Clients' accounts at venues, and the paper venue's own books to hold against the platform's."""
+"""Clients' accounts at venues, and venues' books to hold against the platform's."""
 
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db import transaction
+from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -12,7 +12,15 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from trading.brokers import accounts, services
-from trading.brokers.models import AccountStatus, BrokerAccount, PaperAccount, PaperHolding, PaperOrder
+from trading.brokers.models import (
+    AccountStatus,
+    BrokerAccount,
+    IbkrLogin,
+    IbkrOrder,
+    PaperAccount,
+    PaperHolding,
+    PaperOrder,
+)
 from trading.core.confirm import Operation, Refused
 from trading.jobs.admin import Ledger
 
@@ -104,6 +112,30 @@ class PaperOrderAdmin(Ledger):
                     "reason", "received_at"]  # fmt: skip
     list_filter = ["status", "symbol"]
     list_select_related = ["account"]
+    search_fields = ["client_order_id"]
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    sortable_by = ()
+
+
+@admin.register(IbkrLogin)
+class IbkrLoginAdmin(Ledger):
+    """Whose each gateway of Interactive Brokers is."""
+
+    list_display = ["login", "client", "leased_until", "next_order_id"]
+    list_select_related = ["client"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Deleting one frees the gateway for another client."""
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+
+@admin.register(IbkrOrder)
+class IbkrOrderAdmin(Ledger):
+    """The ids under which orders went to Interactive Brokers."""
+
+    list_display = ["client_order_id", "client", "login", "order_id", "claimed_at", "refusal"]
+    list_select_related = ["client"]
     search_fields = ["client_order_id"]
     paginator = InfinitePaginator
     show_full_result_count = False

@@ -123,3 +123,45 @@ class BrokerBudget(models.Model):
 
     def __str__(self) -> str:
         return self.scope
+
+
+class IbkrLogin(models.Model):
+    """A gateway of Interactive Brokers: the one client whose it is, and the one process that may hold it.
+
+    A gateway asks nobody for a password, so that whoever reaches it trades on its account: the first client that
+    connects to it keeps it, until an operator deletes this row.
+    """
+
+    login = models.CharField(primary_key=True, max_length=64, help_text="The gateway's address and port.")
+    client = models.ForeignKey("tenants.Client", on_delete=models.CASCADE, related_name="+")
+    holder = models.UUIDField(null=True)
+    leased_until = models.DateTimeField()
+    next_order_id = models.BigIntegerField(default=1, help_text="No order id below this is used again.")
+
+    class Meta:
+        db_table = "ibkr_logins"
+
+    def __str__(self) -> str:
+        return self.login
+
+
+class IbkrOrder(models.Model):
+    """The order id under which an order goes to Interactive Brokers: written before it is sent, once for ever."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey("tenants.Client", on_delete=models.CASCADE, related_name="+")
+    login = models.CharField(max_length=64)
+    client_order_id = models.CharField(max_length=64)
+    order_id = models.BigIntegerField()
+    claimed_at = models.DateTimeField(auto_now_add=True)
+    refusal = models.CharField(max_length=300, blank=True, default="", help_text="Why the venue did not take it.")
+
+    class Meta:
+        db_table = "ibkr_orders"
+        constraints = [
+            models.UniqueConstraint(name="ibkr_orders_once", fields=["client", "client_order_id"]),
+            models.UniqueConstraint(name="ibkr_orders_ids", fields=["login", "order_id"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.client_order_id

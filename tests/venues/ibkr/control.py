@@ -4,7 +4,7 @@
 Others: ``clear``, ``price`` (symbol, price), ``fill`` (perm_id, quantity, price), ``correct`` (exec_id, price),
 ``next_id`` (client_id, value), ``notice`` (code, message), ``lose_subscriptions``, ``drop``, ``freeze``, ``thaw``,
 ``linger`` (seconds), ``cancel`` (perm_id), ``manual`` (an order by hand: symbol, action, quantity, price), ``orders``,
-``executions``, ``positions``, ``sessions``.
+``executions``, ``positions``, ``sessions``, ``depth`` (quantity that an order fills at most), ``reset``.
 """
 
 import asyncio
@@ -54,6 +54,8 @@ class Desk:
             "next_id": lambda client_id, value: self._gateway.ledger.set_next_order_id(client_id, value),
             "notice": lambda code, message="": self._gateway.notice(code, message),
             "lose_subscriptions": self._gateway.lose_subscriptions,
+            "depth": self._depth,
+            "reset": self._reset,
             "drop": self._gateway.drop_all,
             "freeze": lambda: self._freeze(True),
             "thaw": lambda: self._freeze(False),
@@ -73,7 +75,16 @@ class Desk:
         self._gateway.exchange.caps.clear()
         self._gateway.silent.clear()
         self._gateway.is_frozen = False
+        self._gateway.depth = None
         self._gateway.options.linger = 0.0
+
+    def _depth(self, quantity: str | int | None) -> None:
+        self._gateway.depth = None if quantity is None else Decimal(str(quantity))
+
+    def _reset(self) -> None:
+        """An empty ledger, and nothing that goes wrong; clients stay connected."""
+        self._clear()
+        self._gateway.ledger.forget()
 
     def _fill(self, perm_id: int, quantity: str | int, price: str | float | None = None) -> Any:
         order = self._gateway.ledger.by_perm_id(perm_id)

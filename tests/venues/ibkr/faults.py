@@ -19,16 +19,17 @@ KINDS = {
     "place": {
         "silent", "late", "drop", "lose", "ignore", "reject", "rest", "partial",
         "duplicate_execution", "correct", "late_commission", "no_commission",
+        "garbage", "wrong_id", "refuse_booked", "slow",
     },
     "modify": {"error"},
-    "cancel": {"silent", "error"},
+    "cancel": {"silent", "ignore", "error"},
     "market_data": {"silent", "error", "no_greeks", "unset_greeks", "stale"},
 }  # fmt: skip
 QUERIES = {
     "open_orders", "all_open_orders", "completed_orders", "executions", "positions", "summary", "contract", "chain",
     "symbols", "history", "current_time", "account_updates",
 }  # fmt: skip
-QUERY_KINDS = {"silent", "error"}
+QUERY_KINDS = {"silent", "error", "slow", "garbage", "drop"}
 
 
 class Faults:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from tests.venues.ibkr import messages
 from tests.venues.ibkr.contracts import Listing, Query
@@ -14,7 +15,10 @@ from tests.venues.ibkr.ledger import Ledger
 from tests.venues.ibkr.market import Market, Pacing
 from tests.venues.ibkr.records import Execution, Order
 from tests.venues.ibkr.session import Session
+from tests.venues.ibkr.wire import frame
 
+SILENT = ("silent", "drop", "garbage", "wrong_id", "refuse_booked")
+"""Faults of an order that is booked although its client is not told so."""
 TAGS = ("NetLiquidation", "TotalCashValue", "AvailableFunds", "BuyingPower", "GrossPositionValue", "SettledCash")
 
 
@@ -45,6 +49,8 @@ class Gateway:
         self.sessions: dict[int, Session] = {}
         self.lingering: dict[int, float] = {}
         self.is_frozen = False
+        self.depth: Decimal | None = None
+        """The most that an order may fill by itself; None: all of it."""
         self.silent: set[int] = set()
         """Orders of which nothing is told unless somebody asks."""
         self._effects: dict[int, Fault] = {}
@@ -107,11 +113,28 @@ class Gateway:
             if order.what_if:
                 self._try_out(session, order, query)
                 return
-            self._book(order, query, is_silent=kind in ("silent", "drop"), fault=fault)
-            if kind == "drop":
-                session.drop()
+            if kind == "slow":
+                self.later(float(values.get("seconds", 0.5)), lambda: self._book(order, query, is_silent=False))
+                return
+            self._book(order, query, is_silent=kind in SILENT, fault=fault)
+            self._answer_wrongly(session, order, kind, values)
         except Refused as refusal:
             session.error(order.order_id, refusal.code, refusal.message)
+
+    def _answer_wrongly(self, session: Session, order: Order, kind: str, values: dict[str, Any]) -> None:
+        """Say what is not so of an order that was booked in silence."""
+        if kind == "drop":
+            session.drop()
+        elif kind == "garbage":
+            session.send(frame("5", "x", "not", "an", "order"))
+            session.send(frame("99999", "?"))
+        elif kind == "wrong_id":
+            contract = self.listing.by_id[order.con_id]
+            other = replace(order, order_id=order.order_id + 500, perm_id=order.perm_id + 500, order_ref="another")
+            session.send(messages.open_order(other, contract, version=session.version))
+            session.send(messages.order_status(other))
+        elif kind == "refuse_booked":
+            session.error(order.order_id, int(values.get("code", 201)), "Order rejected - reason:no")
 
     def _try_out(self, session: Session, order: Order, query: Query) -> None:
         contract = self.exchange.contract_for(query)
@@ -121,7 +144,7 @@ class Gateway:
 
     def _book(self, order: Order, query: Query, *, is_silent: bool, fault: Fault | None = None) -> None:
         kind = "" if fault is None else fault.kind
-        cap = Decimal(str(fault.values["quantity"])) if fault is not None and kind == "partial" else None
+        cap = Decimal(str(fault.values["quantity"])) if fault is not None and kind == "partial" else self.depth
         taken = self.exchange.place(order, query, hold=kind == "rest", cap=cap)
         if is_silent:
             self.silent.add(taken.perm_id)
@@ -139,8 +162,11 @@ class Gateway:
         try:
             if fault is not None and fault.kind == "error":
                 raise Refused(int(fault.values["code"]), str(fault.values.get("message", "the cancel failed")))
-            if fault is not None:
+            if fault is not None and fault.kind == "ignore":
                 return
+            known = self.ledger.order(session.client_id or 0, order_id)
+            if fault is not None and known is not None:
+                self.silent.add(known.perm_id)
             self.exchange.cancel(session.client_id or 0, order_id)
         except Refused as refusal:
             session.error(order_id, refusal.code, refusal.message)

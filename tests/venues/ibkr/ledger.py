@@ -41,6 +41,14 @@ class Ledger:
         """Let go of the file."""
         self._db.close()
 
+    def forget(self) -> None:
+        """Delete all but what no number may be used twice for: orders' own numbers and clients' next ones go on."""
+        with self.change():
+            (last,) = self._db.execute("SELECT coalesce(max(perm_id), 0) FROM orders").fetchone()
+            self._db.execute("INSERT OR REPLACE INTO clients VALUES (-1, ?)", (max(last, self.next_order_id(-1)),))
+            for table in ("orders", "executions", "positions", "cash"):
+                self._db.execute(f"DELETE FROM {table}")
+
     @contextmanager
     def change(self) -> Iterator[None]:
         """All or nothing of what is written inside."""
@@ -55,8 +63,8 @@ class Ledger:
     def save(self, order: Order) -> None:
         """Keep an order, a new one under the next number of all."""
         if not order.perm_id:
-            (last,) = self._db.execute("SELECT coalesce(max(perm_id), 1700000000) FROM orders").fetchone()
-            order.perm_id = last + 1
+            (last,) = self._db.execute("SELECT coalesce(max(perm_id), 0) FROM orders").fetchone()
+            order.perm_id = max(last, self.next_order_id(-1), 1_700_000_000) + 1
         row = (order.perm_id, order.client_id, order.order_id, order.order_ref, order.status, _dump(order))
         self._db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?)", row)
 

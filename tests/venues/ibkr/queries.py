@@ -42,6 +42,15 @@ def answer(session: "Session", kind: int, fields: Fields) -> None:
     fault = None if name in ("", "market_data") else session.gateway.faults.take(name)
     if fault is not None and fault.kind == "silent":
         return
+    if fault is not None and fault.kind == "slow":
+        session.gateway.later(float(fault.values.get("seconds", 0.5)), lambda: handler(session, fields))
+        return
+    if fault is not None and fault.kind == "garbage":
+        session.send(frame("99999", "?"))
+        return
+    if fault is not None and fault.kind == "drop":
+        session.drop()
+        return
     if fault is not None:
         request_id = _request_id(kind, fields)
         session.error(request_id, int(fault.values["code"]), str(fault.values.get("message", "it failed")))
