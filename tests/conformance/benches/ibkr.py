@@ -60,7 +60,8 @@ def venue() -> GatewayProcess:
 @cache
 def gateways() -> "subprocess.Popen[bytes]":
     """``python -m workers.gateway`` on the database and the Redis of this test process."""
-    process = subprocess.Popen([sys.executable, "-m", "workers.gateway"], cwd=PROJECT, env=environment())
+    python = os.environ.get("IBKR_TEST_PYTHON", sys.executable)  # one whose environment holds the other library
+    process = subprocess.Popen([python, "-m", "workers.gateway"], cwd=PROJECT, env=environment())
     atexit.register(process.wait)
     atexit.register(process.terminate)
     return process

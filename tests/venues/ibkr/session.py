@@ -32,6 +32,7 @@ class Session:
         self._writer = writer
         self._sent_at: deque[float] = deque()
         self._is_mute = False
+        self._is_dropped = False
 
     async def run(self) -> None:
         """Shake hands and answer until the client leaves or breaks the rules."""
@@ -47,7 +48,7 @@ class Session:
                 if self._writer.is_closing():
                     return
         except asyncio.IncompleteReadError as end:
-            self.said_goodbye = not end.partial
+            self.said_goodbye = not end.partial and not self._is_dropped
         except (ConnectionError, Malformed):
             return
 
@@ -96,6 +97,7 @@ class Session:
 
     def drop(self) -> None:
         """Break the connection without a word."""
+        self._is_dropped = True
         self._writer.transport.abort()
 
     def _answer(self, fields: Fields) -> None:

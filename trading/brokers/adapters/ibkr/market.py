@@ -1,17 +1,17 @@
-"""Prices and greeks as they come over the wire, and history under the venue's pacing rules."""
+"""Prices and greeks as they come over the wire."""
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from trading.brokers.adapters.ibkr import codes
 from trading.brokers.adapters.ibkr.books import number
 from trading.brokers.adapters.ibkr.contracts import Found
+from trading.brokers.adapters.ibkr.figures import sane_greeks
 from trading.brokers.adapters.ibkr.link import Link
 from trading.brokers.adapters.ibkr.login import NAME
 from trading.brokers.base import BrokerRefused, BrokerUnavailable
@@ -98,7 +98,9 @@ class Lines:
         if line is None or kind not in MODEL:
             return
         _, volatility, delta, price, _, gamma, vega, theta, under = values
-        line.greeks = sane_greeks(line.found, volatility, delta, price, gamma, vega, theta, under, self.now())
+        instrument, on_future = line.found.instrument, line.found.contract.secType == "FOP"
+        figures = (volatility, delta, price, gamma, vega, theta, under)
+        line.greeks = sane_greeks(instrument, figures, on_future=on_future, now=self.now())
         line.greeks_at = self.clock()
         self._tell(line)
 
@@ -183,58 +185,5 @@ def _raise_trouble(line: Line) -> None:
         raise BrokerRefused(message, broker=NAME, operation="quote", code=str(code))
 
 
-def sane_greeks(
-    found: Found, volatility: float, delta: float, price: float, gamma: float, vega: float, theta: float,
-    under: float, now: datetime,
-) -> Greeks | None:  # fmt: skip
-    """The model's figures, or None when any of them is missing or cannot be.
-
-    The venue gives no rho. For an option on a future at price V (Black 1976) it is -T V; for one on a stock at price S,
-    where delta already holds the first half of the formula, T (S delta - V); per point of the rate, with T in years.
-    """
-    figures = [number(value) for value in (volatility, delta, price, gamma, vega, theta, under)]
-    if any(value is None for value in figures):
-        return None
-    iv, d, v, g, ve, th, s = (value or Decimal(0) for value in figures)
-    expiry = found.instrument.expiry
-    sign = 1 if found.instrument.right == "call" else -1
-    if iv <= 0 or v < 0 or s <= 0 or g < 0 or ve < 0 or not 0 <= sign * d <= 1 or expiry is None:
-        return None
-    years = Decimal(max((datetime(expiry.year, expiry.month, expiry.day, 20, tzinfo=UTC) - now).total_seconds(), 0)) / (
-        365 * 86_400
-    )
-    rho = years * (s * d - v if found.contract.secType == "OPT" else -v) / 100
-    return Greeks(d, g, ve, th, rho.quantize(Decimal("1e-8")), iv)
-
-
 def _unavailable(operation: str, code: str, message: str, retry_after: float | None) -> BrokerUnavailable:
     return BrokerUnavailable(message, broker=NAME, operation=operation, code=code, retry_after=retry_after)
-
-
-@dataclass
-class HistoryPace:
-    """Rules on history: 60 requests in ten minutes, none the same within 15 s, five of a contract in 2 s."""
-
-    clock: Callable[[], float]
-    _times: deque[float] = field(default_factory=deque)
-    _asked: dict[tuple[str, ...], float] = field(default_factory=dict)
-    _bursts: dict[str, deque[float]] = field(default_factory=dict)
-
-    def take(self, symbol: str, request: tuple[str, ...]) -> None:
-        """Count a request; `BrokerUnavailable` says how long to wait when it would break a rule."""
-        now = self.clock()
-        while self._times and now - self._times[0] >= 600:
-            self._times.popleft()
-        self._asked = {key: at for key, at in self._asked.items() if now - at < 15}
-        burst = self._bursts.setdefault(symbol, deque(maxlen=5))
-        waits = [
-            600 - (now - self._times[0]) if len(self._times) >= 60 else 0.0,
-            15 - (now - self._asked[request]) if request in self._asked else 0.0,
-            2 - (now - burst[0]) if len(burst) == 5 else 0.0,
-        ]
-        if max(waits) > 0:
-            message = "The venue's limit on requests for history is reached."
-            raise _unavailable("bars", "pacing", message, math.ceil(max(waits)))
-        self._times.append(now)
-        self._asked[request] = now
-        burst.append(now)

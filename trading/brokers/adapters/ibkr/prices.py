@@ -15,7 +15,8 @@ from trading.brokers.adapters.ibkr.books import number
 from trading.brokers.adapters.ibkr.contracts import Contracts, Found
 from trading.brokers.adapters.ibkr.link import Link, LinkDown
 from trading.brokers.adapters.ibkr.login import NAME
-from trading.brokers.adapters.ibkr.market import HistoryPace, Line, Lines
+from trading.brokers.adapters.ibkr.market import Line, Lines
+from trading.brokers.adapters.ibkr.pacing import HistoryPace
 from trading.brokers.base import BrokerUnavailable
 from trading.brokers.instruments import Instrument, OptionChain, OptionQuote, Quote
 

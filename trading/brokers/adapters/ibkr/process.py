@@ -24,7 +24,8 @@ from trading.brokers.adapters.ibkr.books import Books
 from trading.brokers.adapters.ibkr.contracts import Contracts
 from trading.brokers.adapters.ibkr.link import Link, LinkDown, RequestFailed
 from trading.brokers.adapters.ibkr.login import NAME, IbkrCredentials
-from trading.brokers.adapters.ibkr.market import HistoryPace, Lines
+from trading.brokers.adapters.ibkr.market import Lines
+from trading.brokers.adapters.ibkr.pacing import HistoryPace
 from trading.brokers.adapters.ibkr.prices import Prices
 from trading.brokers.adapters.ibkr.store import LEASE_SECONDS, Lease
 from trading.brokers.adapters.ibkr.trader import Trader
@@ -171,6 +172,8 @@ class Holder:
         if operation not in self._operations:
             raise BrokerRefused(f"Nothing is called {operation}.", broker=NAME, operation=operation, code="unsupported")
         await self._ready(request)
+        if operation in CHANGES and time.time() > request.begin_by:  # whoever asked has given up by now
+            raise BrokerUnavailable("It came too late.", broker=NAME, operation=operation, code="too_late")
         arguments = dict(request.arguments)
         if operation in ("place", "replace"):
             arguments["begin_by"] = request.begin_by
