@@ -9,28 +9,45 @@ from hypothesis import strategies as st
 
 from trading.quant.statistics import PermutationTest, evaluate
 
-FOUR = np.array([0.03, -0.01, 0.02, -0.05])
+FIVE = np.array([0.03, -0.01, 0.02, -0.05, 0.011])
 
 
 def ratio(x: np.ndarray) -> float:
     return float(x.mean() / x.std(ddof=1))
 
 
-@pytest.mark.parametrize("positions", [[1.0, 0.0, 1.0, 0.0], [0.5, -1.0, 2.0, 0.25], [1.0, 1.0, 1.0, -1.0]])
+@pytest.mark.parametrize(
+    "positions",
+    [[1.0, 0.0, 1.0, 0.0], [0.5, -1.0, 2.0, 0.25], [1.0, 1.0, 1.0, -1.0], [0.0, 2.0, 2.0, 0.0, 0.0], [1, 0, 0, -1, 0]],
+)
 @pytest.mark.parametrize("statistic", ["mean", "sharpe"])
 def test_the_null_is_that_of_all_orders(positions: list[float], statistic: str) -> None:
-    """24 orders of four bars: 24,000 permutations hit each distinct value as often as it should be, within 5 sigma."""
-    held = np.array(positions)
+    """All orders of four or five bars: 24,000 draws hit each distinct value as often as they should, within 5 sigma."""
+    held, returns = np.array(positions), FIVE[: len(positions)]
     measure = ratio if statistic == "sharpe" else (lambda x: float(x.mean()))
-    exact = np.array([measure(held * np.array(order)) for order in itertools.permutations(FOUR)])
-    result = evaluate(PermutationTest(held, FOUR, statistic=statistic, replicates=24_000, seed=5))
-    assert result.observed == pytest.approx(measure(held * FOUR), rel=1e-12)
+    exact = np.array([measure(held * np.array(order)) for order in itertools.permutations(returns)])
+    result = evaluate(PermutationTest(held, returns, statistic=statistic, replicates=24_000, seed=5))
+    assert result.observed == pytest.approx(measure(held * returns), rel=1e-12)
     for value in np.unique(exact.round(12)):
         share = np.isclose(exact, value, rtol=1e-9).mean()
         drawn = np.isclose(result.null, value, rtol=1e-9).mean()
         assert abs(drawn - share) < 5 * np.sqrt(share / 24_000)
     expected = (exact >= result.observed - 1e-12).mean()
     assert result.p_value == pytest.approx(expected, abs=5 * np.sqrt(0.25 / 24_000))
+
+
+@pytest.mark.parametrize("drawn", [1, 2, 19])
+def test_few_bars_of_many(drawn: int) -> None:
+    """Positions that are rare, or held nearly always: each bar is drawn as often as any other."""
+    returns = 2.0 ** np.arange(20)
+    held = np.zeros(20)
+    held[:drawn] = 3.0
+    null = evaluate(PermutationTest(held, returns, statistic="mean", replicates=20_000, seed=1)).null
+    codes = np.rint(null * 20 / 3).astype(int)  # the binary digits say which bars were held
+    assert {int(code).bit_count() for code in codes} == {drawn}
+    times = np.array([np.count_nonzero(codes >> bar & 1) for bar in range(20)])
+    share = drawn / 20
+    assert np.abs(times - share * 20_000).max() < 5 * np.sqrt(share * (1 - share) * 20_000)
 
 
 def test_ties_count_as_reaching() -> None:

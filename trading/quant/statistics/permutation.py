@@ -11,11 +11,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from trading.quant.statistics.draws import LARGEST_BOUND, below_nb, seed_word, stream_nb
+from trading.quant.statistics.draws import LARGEST_BOUND, seed_word
 from trading.quant.statistics.replication import Floats, p_value
+from trading.quant.statistics.shuffles import Fixed, choose_nb, fixed_point, several_nb, single_nb
 
+Counts = npt.NDArray[np.int64]
+RARE = 8  # a position held by less than one bar in so many is rare
 Statistic = Literal["mean", "sharpe"]
 
 
@@ -58,19 +60,11 @@ class PermutationTest:
         if self.replicates < 1:
             raise ValueError("at least one replicate is needed")
         seed_word(self.seed)
-        object.__setattr__(self, "_plan", _plan(self.positions, self.returns))
+        object.__setattr__(self, "_plan", _Plan.of(self.positions, self.returns))
 
     def replicate(self, start: int, stop: int) -> Floats:
         """The statistic of permutations ``start`` ... ``stop - 1``; shape (stop - start, 1)."""
-        plan = self._plan
-        sums = np.empty((stop - start, 2))
-        if plan.returns.shape[1] == 1:
-            single_nb(
-                plan.active[:, 0], plan.base[0], plan.returns[:, 0], plan.total, seed_word(self.seed), start, sums
-            )
-        else:
-            several_nb(plan.active, plan.base, plan.returns, plan.total, seed_word(self.seed), start, sums)
-        return self._statistic(sums)[:, None]
+        return self._statistic(self._plan.sums(seed_word(self.seed), start, stop))[:, None]
 
     def conclude(self, rows: Floats) -> PermutationResult:
         """The p-value of the observed pairing among the permuted ones."""
@@ -101,115 +95,62 @@ class _Plan:
     returns: Floats  # (bars, symbols)
     total: Floats  # (2,): sums of base times return, and of its square, over all bars
     observed: Floats  # (2,): the same sums for the pairing that was
+    fixed: (
+        tuple[tuple[Fixed, int], tuple[Fixed, int]] | None
+    )  # returns, squares; where there are two positions, none rare
 
-
-def _plan(positions: Floats, returns: Floats) -> _Plan:
-    """Check and arrange."""
-    held = np.asarray(positions, dtype=np.float64)
-    earned = np.asarray(returns, dtype=np.float64)
-    if held.shape != earned.shape or held.ndim not in (1, 2):
-        raise ValueError(
-            f"positions {held.shape} and returns {earned.shape} must have one shape, (bars,) or (bars, symbols)"
+    @classmethod
+    def of(cls, positions: Floats, returns: Floats) -> "_Plan":
+        """Check and arrange."""
+        held = np.asarray(positions, dtype=np.float64)
+        earned = np.asarray(returns, dtype=np.float64)
+        if held.shape != earned.shape or held.ndim not in (1, 2):
+            shapes = f"positions {held.shape} and returns {earned.shape}"
+            raise ValueError(f"{shapes} must have one shape, (bars,) or (bars, symbols)")
+        if held.ndim == 1:
+            held, earned = held[:, None], earned[:, None]
+        bars, symbols = held.shape
+        if not 2 <= bars <= LARGEST_BOUND or symbols < 1:
+            raise ValueError(f"{bars} bars of {symbols} symbols are too few to permute: at least 2 bars of 1")
+        if not (np.isfinite(held).all() and np.isfinite(earned).all()):
+            raise ValueError("positions and returns must be finite: drop or fill the gaps first")
+        rows, first, counts = _distinct(held)
+        # Of equally frequent ones the earliest: the order of the symbols must not matter.
+        usual = int(np.flatnonzero(counts == counts.max())[np.argmin(first[counts == counts.max()])])
+        base = rows[usual]
+        two = symbols == 1 and len(rows) == 2 and RARE * counts.min() >= bars
+        flat, result = earned @ base, np.einsum("ts,ts->t", held, earned)
+        return cls(
+            active=np.ascontiguousarray(held[(held != base).any(axis=1)]),
+            base=base,
+            returns=np.ascontiguousarray(earned),
+            total=np.array([flat.sum(), flat @ flat]),
+            observed=np.array([result.sum(), result @ result]),
+            fixed=(fixed_point(earned[:, 0]), fixed_point(earned[:, 0] ** 2)) if two else None,
         )
-    if held.ndim == 1:
-        held, earned = held[:, None], earned[:, None]
-    if held.shape[0] < 2 or held.shape[0] > LARGEST_BOUND or held.shape[1] < 1:
-        raise ValueError(
-            f"{held.shape[0]} bars of {held.shape[1]} symbols are too few to permute: at least 2 bars of 1"
-        )
-    if not (np.isfinite(held).all() and np.isfinite(earned).all()):
-        raise ValueError("positions and returns must be finite: drop or fill the gaps first")
-    base, drawn = _most_frequent(held)
-    flat, result = earned @ base, np.einsum("ts,ts->t", held, earned)
-    return _Plan(
-        active=np.ascontiguousarray(held[drawn]),
-        base=base,
-        returns=np.ascontiguousarray(earned),
-        total=np.array([flat.sum(), flat @ flat]),
-        observed=np.array([result.sum(), result @ result]),
-    )
 
-
-def _most_frequent(held: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The most frequent row (of several symbols: the earliest of equals), and which rows differ from it."""
-    if held.shape[1] == 1:
-        values, times = np.unique(held[:, 0], return_counts=True)
-        base = values[[int(np.argmax(times))]]
-        return base, held[:, 0] != base[0]
-    _, first, counts = np.unique(held, axis=0, return_index=True, return_counts=True)
-    base = held[first[counts == counts.max()].min()]
-    return base, (held != base).any(axis=1)
-
-
-@njit(cache=True, nogil=True)
-def single_nb(
-    active: Floats, base: float, returns: Floats, total: Floats, seed: np.uint64, start: int, out: Floats
-) -> None:
-    """Sums of one symbol's permuted results and of their squares: row i of ``out`` is replicate ``start + i``.
-
-    A partial Fisher-Yates shuffle: only as many returns are drawn as bars are active. Two accumulators, in a fixed
-    order, hide the latency of the additions.
-    """
-    bars, drawn = returns.shape[0], active.shape[0]
-    left = np.empty(bars)
-    picks = np.empty(drawn + drawn % 2, dtype=np.uint32)
-    sparse = 4 * drawn < bars
-    left[:] = returns
-    for row in range(out.shape[0]):
-        below_nb(stream_nb(seed, start + row), bars, 1, picks)
-        sum_a = square_a = sum_b = square_b = 0.0
-        for h in range(drawn // 2):
-            i = 2 * h
-            j = np.uint64(i) + picks[i]
-            x, y = active[i] * left[j], base * left[j]
-            left[j] = left[i]
-            sum_a += x - y
-            square_a += (x - y) * (x + y)
-            i += 1
-            j = np.uint64(i) + picks[i]
-            x, y = active[i] * left[j], base * left[j]
-            left[j] = left[i]
-            sum_b += x - y
-            square_b += (x - y) * (x + y)
-        if drawn % 2:
-            i = drawn - 1
-            j = np.uint64(i) + picks[i]
-            x, y = active[i] * left[j], base * left[j]
-            left[j] = left[i]
-            sum_a += x - y
-            square_a += (x - y) * (x + y)
-        out[row, 0] = total[0] + (sum_a + sum_b)
-        out[row, 1] = total[1] + (square_a + square_b)
-        if sparse:
-            for i in range(drawn):
-                j = np.uint64(i) + picks[i]
-                left[j] = returns[j]
+    def sums(self, seed: np.uint64, start: int, stop: int) -> Floats:
+        """Sums of permuted results and of their squares, shape (stop - start, 2), by the kernel that suits."""
+        out = np.empty((stop - start, 2))
+        if self.fixed is not None:
+            (first, scale), (second, scale_square) = self.fixed
+            drawn = np.empty((stop - start, 2), dtype=np.int64)
+            choose_nb(first, second, self.active.shape[0], seed, start, drawn)
+            other, base = float(self.active[0, 0]), float(self.base[0])
+            out[:, 0] = np.ldexp(drawn[:, 0].astype(np.float64), -scale) * (other - base)
+            out[:, 1] = np.ldexp(drawn[:, 1].astype(np.float64), -scale_square) * (other**2 - base**2)
+        elif self.returns.shape[1] == 1:
+            active = self.active[:, 0]
+            single_nb(active - self.base, active**2 - self.base**2, self.returns[:, 0], seed, start, out)
         else:
-            left[:] = returns
+            several_nb(self.active, self.base, self.returns, seed, start, out)
+        return out + self.total
 
 
-@njit(cache=True, nogil=True)
-def several_nb(
-    active: Floats, base: Floats, returns: Floats, total: Floats, seed: np.uint64, start: int, out: Floats
-) -> None:
-    """As `single_nb` for several symbols: whole rows of ``returns`` are drawn."""
-    bars, drawn, symbols = returns.shape[0], active.shape[0], returns.shape[1]
-    left = np.empty(bars, dtype=np.uint32)
-    picks = np.empty(drawn + drawn % 2, dtype=np.uint32)
-    for row in range(out.shape[0]):
-        below_nb(stream_nb(seed, start + row), bars, 1, picks)
-        for i in range(bars):
-            left[i] = np.uint32(i)
-        total_sum = total_square = 0.0
-        for i in range(drawn):
-            j = np.uint64(i) + picks[i]
-            bar = left[j]
-            left[j] = left[i]
-            x = y = 0.0
-            for s in range(symbols):
-                x += active[i, s] * returns[bar, s]
-                y += base[s] * returns[bar, s]
-            total_sum += x - y
-            total_square += (x - y) * (x + y)
-        out[row, 0] = total[0] + total_sum
-        out[row, 1] = total[1] + total_square
+def _distinct(held: Floats) -> tuple[Floats, Counts, Counts]:
+    """The distinct rows, where each comes first, and how often it comes."""
+    if held.shape[1] > 1:
+        rows, first, counts = np.unique(held, axis=0, return_index=True, return_counts=True)
+        return rows, first, counts
+    values, counts = np.unique(held[:, 0], return_counts=True)
+    return values[:, None], np.arange(len(values)), counts  # of one symbol the order is that of size
