@@ -25,6 +25,7 @@ from typing import Literal, Self
 
 import psycopg
 
+from runtime import roles
 from runtime.folder import PROJECT_DIR, DataFolder
 from runtime.process import (
     Account,
@@ -134,8 +135,8 @@ def starting(folder: DataFolder, server: str) -> Iterator[None]:
 class PostgresServer:
     """The Postgres of one data folder. Use it as a context manager, or call :meth:`start` and :meth:`stop`.
 
-    ``durable=False`` is for tests: nothing is forced to disk. ``createdb`` lets the application's role create
-    databases, which only a test run needs.
+    ``durable=False`` is for tests: nothing is forced to disk. ``createdb`` lets the owner create
+    databases and act as the other logins, which only a test run needs.
     """
 
     def __init__(self, folder: DataFolder, *, durable: bool = True, createdb: bool = False) -> None:
@@ -318,6 +319,10 @@ class PostgresServer:
         with psycopg.connect(self.url("postgres", "postgres"), autocommit=True) as connection:
             exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone()
             connection.execute(f"{'ALTER' if exists else 'CREATE'} ROLE {ROLE} {rights}".encode())
+            logins = roles.names(DATABASE).values()
+            roles.make(connection, dict.fromkeys(logins))
+            if self.createdb:  # a test's one login takes their roles in turn
+                connection.execute(f"GRANT {', '.join(logins)} TO {ROLE}".encode())
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}".encode())
 

@@ -24,7 +24,7 @@ import redis
 from rich.console import Console
 from rich.panel import Panel
 
-from runtime import secrets
+from runtime import roles, secrets
 from runtime.folder import PROJECT_DIR, DataFolder
 from runtime.postgres import PostgresServer
 from runtime.process import ServerError
@@ -129,6 +129,8 @@ class Start:
         if url := os.environ.get("DATABASE_URL"):
             with self._step("Postgres: the server of DATABASE_URL"):
                 reach_postgres(url)
+                if not os.environ.get("DATABASE_APP_URL"):
+                    make_logins(url)
         else:
             with self._step("Postgres: embedded"):
                 self._stack.enter_context(PostgresServer(folder))
@@ -238,6 +240,16 @@ def reach_postgres(url: str) -> None:
             f"The server of DATABASE_URL cannot be used: {' '.join(str(error).split())}. Start it, or correct"
             " DATABASE_URL, or unset it: then the embedded Postgres is used."
         ) from None
+
+
+def make_logins(url: str) -> None:
+    """Make the logins that the application works through; raises `StepError` where ``url`` may not."""
+    try:
+        roles.ensure(url, os.environ["SECRET_KEY"])
+    except roles.RolesError as error:
+        raise StepError(str(error)) from None
+    except psycopg.Error as error:
+        raise StepError(f"The logins could not be made: {' '.join(str(error).split())}.") from None
 
 
 def reach_redis(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -12,10 +13,22 @@ from pytest_django import DjangoDbBlocker
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
+from trading.core.scope import platform_scope
 
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _as_the_platform(request: pytest.FixtureRequest, _django_db_marker: None) -> Iterator[None]:
+    """What a test does itself, it does for the platform; what it tests enters a scope of its own."""
+    for name in ("transactional_db", "db"):  # emptied after the scope has been left: the platform may not truncate
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+    with platform_scope():
+        yield
+
 
 SERVERS = pytest.StashKey[ExitStack]()
 

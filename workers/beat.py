@@ -2,6 +2,7 @@
 
 import django
 
+from trading.core.scope import platform_scope
 from trading.operations import checks
 from workers.celery import app
 
@@ -10,7 +11,8 @@ def main() -> None:
     """Run beat until it is told to stop."""
     django.setup()
     checks.require()
-    app.Beat(quiet=True, loglevel="WARNING").run()
+    with platform_scope():
+        app.Beat(quiet=True, loglevel="WARNING").run()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from celery.worker import state
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from trading.core.scope import platform_scope
 from trading.core.version import code_version
 from trading.jobs import bell, interrupts, processes, services, upkeep
 from workers.tasks import INSTANCE
@@ -64,6 +65,7 @@ class Keeper(bootsteps.StartStopStep):
     def _begin_drain(self, **_: Any) -> None:
         self._draining_since = time.monotonic()
 
+    @platform_scope()
     def _leave(self, **_: Any) -> None:
         """Give back what the ended processes still held, and say that this worker is gone."""
         try:
@@ -72,6 +74,7 @@ class Keeper(bootsteps.StartStopStep):
         except (OperationalError, InterfaceError):
             return  # the database is away: the leases run out, the row goes stale and is swept
 
+    @platform_scope()
     def _run(self) -> None:
         while True:
             began = time.monotonic()

@@ -9,7 +9,7 @@ import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from runtime import secrets
+from runtime import roles, secrets
 from runtime.folder import PROJECT_DIR, DataFolder
 
 BASE_DIR: Path = PROJECT_DIR
@@ -84,6 +84,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "trading.core.middleware.RequestIdMiddleware",
+    "trading.core.middleware.ScopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -115,25 +116,36 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-# Postgres: the server of DATABASE_URL, or the embedded one in the data folder.
+# Postgres: the server of DATABASE_URL, or the embedded one in the data folder, as the schema's owner, who migrates.
+# What serves requests and runs jobs logs in as roles that own nothing and are under row security (runtime/roles.py).
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url_config(DATABASE_URL)
-    if DATABASE_URL
-    else {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": "quantum",
-        "USER": "quantum",
-        "HOST": str(DATA.sockets),
-        "PORT": "5432",
-    }
-}
+DATABASE_APP_URL: str = env.str("DATABASE_APP_URL", default="")
+DATABASE_OPERATOR_URL: str = env.str("DATABASE_OPERATOR_URL", default="")
+_OWNER: dict[str, Any] = (
+    env.db_url_config(DATABASE_URL or DATABASE_APP_URL)
+    if DATABASE_URL or DATABASE_APP_URL
+    else {"NAME": "quantum", "USER": "quantum", "HOST": str(DATA.sockets), "PORT": "5432"}
+)
+DATABASE_ROLES = roles.names(_OWNER["NAME"])
 # The web process shares a pool among its requests (config/asgi.py asks for it); every other keeps a connection.
 _POOLED = env.bool("QT_DB_POOL", default=False)
-DATABASES["default"]["CONN_MAX_AGE"] = 0 if _POOLED else None
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = _POOLED  # a restart of Postgres costs no request
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    {
+
+
+def _login(url: str, role: str) -> dict[str, Any]:
+    """The settings of one login: of its own address, or on the owner's server."""
+    if url:
+        login: dict[str, Any] = env.db_url_config(url)
+        DATABASE_ROLES[role] = login["USER"]
+    else:
+        name = DATABASE_ROLES.get(role, _OWNER["USER"])
+        login = {**_OWNER, "USER": name}
+        if role in DATABASE_ROLES and DATABASE_URL:
+            login["PASSWORD"] = roles.password(name, SECRET_KEY)
+    login["ENGINE"] = "trading.core.postgres"
+    login["CONN_MAX_AGE"] = 0 if _POOLED else None
+    login["CONN_HEALTH_CHECKS"] = _POOLED  # a restart of Postgres costs no request
+    login["OPTIONS"] = {
+        **login.get("OPTIONS", {}),
         "connect_timeout": 3,
         # Only statements that ask for it, the ledger's, are prepared; None, Django's default, would forbid it to them.
         "prepare_threshold": 1_000_000_000,
@@ -143,9 +155,16 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         # A killed process's statement ends with it, and lets go of its rows.
         " -c idle_in_transaction_session_timeout=15s -c client_connection_check_interval=1s",
     }
-)
-if _POOLED:
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+    if _POOLED:
+        login["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+    return login
+
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": _login(DATABASE_APP_URL, "app"),
+    "operator": _login(DATABASE_OPERATOR_URL, "operator"),
+    "owner": _login("", "owner"),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenants.User"
 AUTHENTICATION_BACKENDS = [

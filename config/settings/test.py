@@ -25,6 +25,11 @@ os.environ.update(
 
 from config.settings.base import *  # noqa: F403  # a settings module is the union of its parts
 
+# One login, the owner's, which takes the role of each scope: what a test writes in its own transaction, the code under
+# test must see in every scope. Drills, and the tests of row security, have the three logins.
+if os.environ.get("QT_TEST_LOGINS") != "apart":
+    DATABASES = {"default": DATABASES["owner"]}  # noqa: F405  # from base
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Each of pytest-xdist's workers has a Redis database of its own, as pytest-django gives it a Postgres one.

@@ -13,6 +13,7 @@ from tests.audit.conftest import write
 from trading.audit import mirror
 from trading.audit.models import AuditEntry
 from trading.audit.services import record
+from trading.core.scope import platform_scope
 from trading.tenants.models import Client
 
 
@@ -135,6 +136,7 @@ def test_a_stopped_process_that_holds_the_file_does_not_hold_up_others(desk: Cli
 
 
 def test_many_writers_leave_whole_lines_in_order(desk: Client, other: Client, mirror_path: Path) -> None:
+    @platform_scope()
     def work(client: Client) -> None:
         try:
             write(client, 25)

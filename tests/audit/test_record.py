@@ -17,6 +17,7 @@ from tests.audit.conftest import Attacker, write
 from trading.audit.models import PLATFORM, AuditEntry, AuditHead
 from trading.audit.services import record
 from trading.audit.verification import verify
+from trading.core.scope import platform_scope
 from trading.tenants.models import Client
 
 CANARY = "canary-5f1e7c3b9a"
@@ -88,6 +89,7 @@ def test_each_client_and_the_platform_have_chains_of_their_own(desk: Client, oth
 
 
 def test_writers_of_one_chain_take_turns_and_leave_no_gap(desk: Client) -> None:
+    @platform_scope()
     def write_fifty(number: int) -> None:
         try:
             for _ in range(50):

@@ -36,6 +36,7 @@ from trading.brokers.base import (
 )
 from trading.brokers.instruments import Greeks, Instrument, Quote, Right
 from trading.brokers.models import IbkrLogin, IbkrOrder
+from trading.core.scope import platform_scope
 from trading.tenants.models import Client
 
 
@@ -324,6 +325,7 @@ def test_twenty_that_claim_one_order_at_once(client: Client) -> None:
     won: list[int | None] = []
     gate = threading.Barrier(20)
 
+    @platform_scope()
     def claim() -> None:
         try:
             gate.wait()

@@ -10,6 +10,7 @@ from django.test import Client as Browser
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser import chromium
+from trading.core.scope import platform_scope
 from trading.jobs.models import JobRun
 from trading.jobs.states import State
 from trading.tenants.models import Client, Role, User
@@ -51,6 +52,7 @@ def test_a_live_run_changes_on_the_screen(live_server: LiveServer, client_a: Cli
         job="x", queue="default", steps=["only"], max_attempts=1, timeout=timedelta(1), client=client_a
     )
 
+    @platform_scope()
     def note() -> None:
         time.sleep(2)
         try:

@@ -19,6 +19,7 @@ from trading.brokers.models import BrokerAccount
 from trading.core import rotation, sealed
 from trading.core.encryption import Keyring, key_id
 from trading.core.rotation import Report, rotate, standings
+from trading.core.scope import platform_scope
 from trading.core.sealed import sealed_fields
 from trading.operations.diagnosis import Finding, diagnose
 from trading.tenants.models import Client
@@ -82,6 +83,7 @@ def test_writers_at_the_same_time_lose_nothing(clients: list[UUID], settings: Se
     last: dict[UUID, str] = {}
     finished = Event()
 
+    @platform_scope()
     def write(client_id: UUID, turn: int) -> None:
         try:
             for number in range(25):
@@ -94,6 +96,7 @@ def test_writers_at_the_same_time_lose_nothing(clients: list[UUID], settings: Se
         finally:
             connection.close()
 
+    @platform_scope()
     def keep_rotating() -> int:
         try:
             rounds = 0
@@ -124,6 +127,7 @@ def test_a_value_that_changes_between_reading_and_writing_is_left_to_its_writer(
 ) -> None:
     seal, calls = Keyring.seal, []
 
+    @platform_scope()
     def seal_slowly(self: Keyring, plaintext: bytes, *, tenant: UUID, field: str) -> str:
         if not calls:
             calls.append(1)
@@ -143,6 +147,7 @@ def test_a_value_that_changes_between_reading_and_writing_is_left_to_its_writer(
 def test_a_run_that_is_cut_off_goes_on(clients: list[UUID], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "PAGE", 5)
 
+    @platform_scope()
     def cut(report: Report) -> None:
         raise KeyboardInterrupt
 
@@ -170,6 +175,7 @@ def test_what_no_key_opens_stays_and_is_reported(clients: list[UUID], settings: 
 
 
 def test_the_command_says_what_it_did_and_what_remains(clients: list[UUID], settings: Settings) -> None:
+    @platform_scope()
     def run(*arguments: str) -> tuple[int, str]:
         out = StringIO()
         try:

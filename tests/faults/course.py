@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import redis
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 
 from runtime.folder import DataFolder
 from tests.faults import verdict
@@ -277,11 +278,12 @@ class Course:
 
     def _cut_database_connections(self) -> None:
         try:
-            rows(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND usename = current_user"
-            )
-        except Error as error:
+            with psycopg.connect(self.stack.postgres.url("quantum", "postgres"), autocommit=True) as superuser:
+                superuser.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND usename LIKE 'quantum%'"
+                )
+        except psycopg.Error as error:
             print(f"connections not cut: {error}", flush=True)
         self.log.faults["database's connections cut"] += 1
 

@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     os.environ.update(
         DJANGO_SETTINGS_MODULE="config.settings.test",
         QT_TEST_DATA_DIR=str(folder),
+        QT_TEST_LOGINS="apart",
         QT_JOB_MODULES="tests.faults.jobs",
         DRILL_FAULTS=",".join(faults),
         QUANTUM_TRADER_REFRESH_SECONDS="0",
@@ -51,11 +52,13 @@ def main(argv: list[str]) -> int:
 
     django.setup()
     from tests.faults.course import Course  # needs the settings
+    from trading.core.scope import platform_scope
 
     folder.mkdir(mode=0o711)
     began = time.monotonic()
     print(f"seed {seed}: python -m tests.faults.drill --jobs {options.jobs} --seed {seed}", flush=True)
-    summary = Course(folder, seed=seed, count=options.jobs, short=options.short, logs=options.logs).run()
+    with platform_scope():
+        summary = Course(folder, seed=seed, count=options.jobs, short=options.short, logs=options.logs).run()
     summary = {"seed": seed, "without": options.without, "seconds": round(time.monotonic() - began, 1), **summary}
     for name, value in summary.items():
         print(f"  {name:<34} {value if isinstance(value, str) else json.dumps(value)}")

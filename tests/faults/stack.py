@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psutil
+import psycopg
 from django.db import Error, connection
 
 from runtime.folder import PROJECT_DIR, DataFolder
@@ -115,6 +116,7 @@ class Stack:
             **inherited,
             "QT_TEST_DATA_DIR": str(self.folder.root),
             "DJANGO_SETTINGS_MODULE": "config.settings.test",
+            "QT_TEST_LOGINS": "apart",
             "QT_JOB_MODULES": "tests.faults.jobs",
             "DRILL_VENUE": str(self.venue_socket),
             "QUANTUM_TRADER_REFRESH_SECONDS": "0",
@@ -134,8 +136,8 @@ class Stack:
             check=True,
             timeout=60,
         )
-        with connection.cursor() as cursor:
-            cursor.execute(jobs.TABLES)
+        with psycopg.connect(self.postgres.url(), autocommit=True) as owner:  # whose tables the logins may then use
+            owner.execute(jobs.TABLES.encode())
         self.add("venue", "-m", "tests.faults.venue", str(self.venue_socket), str(self.venue_ledger), str(self.seed))
         self.wait(self.venue_socket.exists, 20, "the broker's socket")
 

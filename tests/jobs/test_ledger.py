@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.jobs import sample
 from tests.jobs.conftest import Broker, Hands, expire_lease, make_due
+from trading.core.scope import platform_scope
 from trading.jobs import ledger, runner, services, upkeep
 from trading.jobs.models import JobAttempt, JobRun
 from trading.jobs.outcomes import LeaseLost
@@ -83,6 +84,7 @@ def test_unknown_jobs_and_missing_or_needless_clients_are_refused(client_a: Clie
 def test_of_many_claims_at_once_one_wins() -> None:
     run = services.enqueue("sample-one").run
 
+    @platform_scope()
     def try_to_claim(number: int) -> bool:
         try:
             return claim(run, f"test/{number}") is not None
@@ -141,6 +143,7 @@ def test_a_fenced_transaction_keeps_its_run_while_it_is_open() -> None:
     held = claim(run)
     assert held is not None
 
+    @platform_scope()
     def rescue_elsewhere() -> list[object]:
         try:
             return list(services.rescue())

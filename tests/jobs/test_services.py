@@ -10,6 +10,7 @@ from django.db import connection
 
 from tests.jobs import sample
 from tests.jobs.conftest import Broker, Hands, expire_lease
+from trading.core.scope import platform_scope
 from trading.jobs import ledger, services
 from trading.jobs.models import JobAttempt, JobQueue, JobRun
 from trading.jobs.rehearsal import rehearse
@@ -21,6 +22,7 @@ def in_threads(count: int, call: object) -> list[object]:
     """``call(n)`` for n below ``count``, all let go at the same moment, each on a connection of its own."""
     barrier = threading.Barrier(count)
 
+    @platform_scope()
     def one(number: int) -> object:
         barrier.wait()
         try:

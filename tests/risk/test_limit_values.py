@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from trading.brokers.base import Side
 from trading.core.ids import uuid7
+from trading.core.scope import platform_scope
 from trading.risk.limits import Book, Proposal, daily_loss, gross_exposure, notional_per_trade, position_per_symbol
 from trading.risk.limits import price_move as price_move_limit
 from trading.risk.models import Guard, Reservation
@@ -92,6 +93,7 @@ def test_sixteen_reviews_at_once_keep_within_the_gross_exposure(settings) -> Non
     settings.QT_MAX_GROSS_EXPOSURE = Decimal(500)
     client = Client.objects.create(name="Alpha")
 
+    @platform_scope()
     def one(_: int) -> bool:
         try:
             return isinstance(_review(client.id, _proposal()), ApprovedOrder)

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from tests.execution.conftest import Venue, buy, desk, intend, market  # noqa: F401  # fixtures
 from trading.brokers.base import Side
 from trading.core import dials
+from trading.core.scope import platform_scope
 from trading.execution import services as execution
 from trading.execution.models import Order, OrderState
 from trading.risk import services as risk
@@ -139,6 +140,7 @@ def test_an_approval_cannot_be_made_by_hand(desk: Client) -> None:  # noqa: F811
 def in_threads(count: int, call: object) -> list[object]:
     barrier = threading.Barrier(count)
 
+    @platform_scope()
     def one(number: int) -> object:
         barrier.wait()
         try:

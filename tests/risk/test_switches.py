@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from trading.brokers.base import Side
 from trading.core.ids import uuid7
+from trading.core.scope import platform_scope
 from trading.risk import services
 from trading.risk.limits import Book, Proposal
 from trading.risk.models import Guard, Reservation, RiskDecision
@@ -35,6 +36,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@platform_scope()
 def _closing(call: Callable[[], object]) -> object:
     """``call`` over a connection that ends with it."""
     with closing(connection):

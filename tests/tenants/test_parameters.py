@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from trading.core import dials
 from trading.core.ids import uuid7
+from trading.core.scope import platform_scope
 from trading.tenants import parameters
 from trading.tenants.models import Client, Parameters
 from trading.tenants.parameters import NotWithinLimits, change, current, in_force
@@ -127,6 +128,7 @@ def test_of_many_changes_at_once_none_is_lost(client_id: UUID) -> None:
         {"min_notional": "50"}, {"max_orders": 6}, {"symbols": ["AAA"]}, {"max_position_per_symbol": "80"},
     ]  # fmt: skip
 
+    @platform_scope()
     def make(one: dict[str, Any]) -> None:
         try:
             with transaction.atomic():

@@ -175,7 +175,7 @@ def test_days_of_trading_keep_the_books_in_step(desk: Client) -> None:
 
 
 def _submit_with(monkeypatch: pytest.MonkeyPatch, faulty: Callable[[PaperBroker, Ticket], OrderReport]) -> None:
-    monkeypatch.setattr(PaperBroker, "submit", faulty)
+    monkeypatch.setattr(PaperBroker, "place", faulty)
 
 
 def _lost(operation: str) -> OutcomeUnknown:
@@ -184,7 +184,7 @@ def _lost(operation: str) -> OutcomeUnknown:
 
 def test_what_an_unanswered_order_bought_is_not_bought_again(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first cycle's answers are all lost. The second learns them before it plans, and plans on top of them."""
-    take = PaperBroker.submit
+    take = PaperBroker.place
 
     def lose_the_answer(broker: PaperBroker, ticket: Ticket) -> OrderReport:
         take(broker, ticket)
@@ -212,10 +212,10 @@ def test_a_symbol_that_the_venue_is_silent_about_is_left_alone(desk: Client, mon
     first = _run("execution-cycle", desk)
     symbols = sorted(order.symbol for order in Order.objects.filter(run_id=first.id))
 
-    def silent(broker: PaperBroker, client_order_id: str) -> OrderReport | None:
+    def silent(broker: PaperBroker, client_order_id: str, *, symbol: str) -> OrderReport | None:
         raise _lost("find")
 
-    monkeypatch.setattr(PaperBroker, "find", silent)
+    monkeypatch.setattr(PaperBroker, "order", silent)
     second = _run("execution-cycle", desk)
     assert second.returned["risk"]["left_alone"] == symbols
     assert not Order.objects.filter(run_id=second.id).exists()
@@ -223,7 +223,7 @@ def test_a_symbol_that_the_venue_is_silent_about_is_left_alone(desk: Client, mon
 
 
 def test_a_venue_that_is_down_is_tried_again_from_that_step(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    take, calls = PaperBroker.submit, list[str]()
+    take, calls = PaperBroker.place, list[str]()
 
     def down_at_the_second(broker: PaperBroker, ticket: Ticket) -> OrderReport:
         calls.append(ticket.client_order_id)

@@ -11,7 +11,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from trading.backtests import manifest, selectors, services
 from trading.backtests.candles import NoCandles, TooManyCandles
@@ -31,6 +30,7 @@ from trading.core.schema import ErrorSerializer
 from trading.jobs.access import Caller
 from trading.jobs.api import KEY, caller
 from trading.tenants.permissions import Permission
+from trading.tenants.scope import ScopedView
 
 ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 404: ErrorSerializer}
 LIST_ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 422: ErrorSerializer}
@@ -68,7 +68,7 @@ def run_of(who: Caller, run_hash: str) -> Run:
     return run
 
 
-class RunsView(APIView):
+class RunsView(ScopedView):
     """Backtests."""
 
     needs = {"GET": Permission.SEE_ACCOUNT, "POST": Permission.RESEARCH}
@@ -122,7 +122,7 @@ class RunsView(APIView):
         return once(request, f"user:{request.user.pk}", act)
 
 
-class RunView(APIView):
+class RunView(ScopedView):
     """One backtest."""
 
     needs = {"GET": Permission.SEE_ACCOUNT}
@@ -135,7 +135,7 @@ class RunView(APIView):
         return Response(selectors.detail(run, job))
 
 
-class ArtifactsView(APIView):
+class ArtifactsView(ScopedView):
     """What a backtest left."""
 
     needs = {"GET": Permission.SEE_ACCOUNT}
@@ -162,7 +162,7 @@ class _Whatever(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class ArtifactView(APIView):
+class ArtifactView(ScopedView):
     """One artifact."""
 
     needs = {"GET": Permission.SEE_ACCOUNT}

@@ -6,7 +6,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from trading.backtests import selectors, services
 from trading.backtests.api import ERRORS, LIST_ERRORS, body_of, client_of, configuration
@@ -20,6 +19,7 @@ from trading.core.schema import ErrorSerializer
 from trading.jobs.access import Caller
 from trading.jobs.api import KEY, caller
 from trading.tenants.permissions import Permission
+from trading.tenants.scope import ScopedView
 
 LONGEST_NAME = 120
 
@@ -31,7 +31,7 @@ class PresetRequest(Part):
     config: RunConfig
 
 
-class PresetsView(APIView):
+class PresetsView(ScopedView):
     """Presets."""
 
     needs = {"GET": Permission.SEE_ACCOUNT, "POST": Permission.RESEARCH}
@@ -69,7 +69,7 @@ class PresetsView(APIView):
         return once(request, f"user:{request.user.pk}", act)
 
 
-class PresetView(APIView):
+class PresetView(ScopedView):
     """One preset."""
 
     needs = {"GET": Permission.SEE_ACCOUNT, "DELETE": Permission.RESEARCH}

@@ -24,9 +24,11 @@ from trading.brokers.serializers import (
 from trading.core.errors import Invalid, invalid
 from trading.core.idempotency import HEADER, answered, once
 from trading.core.schema import ErrorSerializer
+from trading.core.scope import platform_scope
 from trading.tenants.access import client_for
 from trading.tenants.parameters import NotWithinLimits
 from trading.tenants.permissions import Permission
+from trading.tenants.scope import ScopedView
 
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
 BROKER_ERRORS = {502: ErrorSerializer, 503: ErrorSerializer}
@@ -43,6 +45,7 @@ class OnboardView(APIView):
         parameters=[KEY],
         responses={201: OnboardedSerializer, 401: ErrorSerializer, 403: ErrorSerializer, **BROKER_ERRORS},
     )
+    @platform_scope()
     def post(self, request: Request) -> Response:
         """Open a client with its owner, and connect its broker when one is named: all of it or nothing."""
         given = OnboardSerializer(data=request.data)
@@ -68,7 +71,7 @@ class OnboardView(APIView):
             return kept
 
 
-class ConnectBrokerView(APIView):
+class ConnectBrokerView(ScopedView):
     """A client's account at a broker."""
 
     needs = {"POST": Permission.CONNECT_BROKER}

@@ -12,6 +12,7 @@ from django.utils.functional import empty
 
 from trading.core import errors
 from trading.core.metrics import observe_request
+from trading.core.scope import nobodys_scope
 
 log = structlog.get_logger("quantum.http")
 
@@ -82,6 +83,18 @@ def _caller(request: HttpRequest) -> dict[str, str]:
         return {}
     client_id = getattr(user, "client_id", None)
     return {"user": str(user.pk), **({"client_id": str(client_id)} if client_id else {})}
+
+
+class ScopeMiddleware:
+    """Begins each request where no tenant's row is there: whose it is, is found out, and said, on the way."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass on."""
+        with nobodys_scope():
+            return self.get_response(request)
 
 
 class JsonErrorsMiddleware:

@@ -9,7 +9,6 @@ from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from trading.audit.services import record
 from trading.core.errors import ApiError, Invalid, NotFound, invalid
@@ -30,6 +29,7 @@ from trading.jobs.serializers import (
 )
 from trading.jobs.states import State, Trigger
 from trading.tenants.permissions import Holder, Permission
+from trading.tenants.scope import ScopedView
 
 FILTERS = ("status", "job", "since")
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
@@ -49,7 +49,7 @@ def run_of(who: Caller, run_id: UUID) -> JobRun:
     return run
 
 
-class RunListView(APIView):
+class RunListView(ScopedView):
     """Runs, newest first."""
 
     needs = {"GET": Permission.SEE_RUNS}
@@ -96,7 +96,7 @@ def _since(text: str | None) -> datetime | None:
         raise invalid(["query", "since"], "is past what a calendar holds") from None
 
 
-class RunView(APIView):
+class RunView(ScopedView):
     """One run."""
 
     needs = {"GET": Permission.SEE_RUNS}
@@ -107,7 +107,7 @@ class RunView(APIView):
         return Response(selectors.detail(run_of(caller(request), run_id)))
 
 
-class RunRetryView(APIView):
+class RunRetryView(ScopedView):
     """Retry."""
 
     needs = {"POST": Permission.CHANGE_RUNS}
@@ -118,7 +118,7 @@ class RunRetryView(APIView):
         return _act(request, run_id, services.retry)
 
 
-class RunCancelView(APIView):
+class RunCancelView(ScopedView):
     """Cancel."""
 
     needs = {"POST": Permission.CHANGE_RUNS}
@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
-class InternalTaskView(APIView):
+class InternalTaskView(ScopedView):
     """Signed tasks: a scheduler of one's own starts jobs here."""
 
     authentication_classes = (signatures.TaskSignature,)

@@ -8,16 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rest_framework.exceptions import APIException
 
 from trading.core import errors
+from trading.core.scope import scope_of_run
 from trading.jobs.api import caller, run_of
 from trading.jobs.models import JobRun
 from trading.jobs.states import FINAL, State
 from trading.tenants.access import admitted
 from trading.tenants.permissions import Permission, needs
+from trading.tenants.scope import scope_of
 
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
@@ -73,7 +75,7 @@ async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | Strea
     try:
         if request.method != "GET":
             raise errors.ApiError(405, "method_not_allowed", "Only GET is answered here.", headers={"Allow": "GET"})
-        await sync_to_async(_check)(request, run_id)
+        client_id = await sync_to_async(_check)(request, run_id)
         if _open_streams >= MOST_STREAMS:
             raise errors.ApiError(
                 429,
@@ -87,22 +89,27 @@ async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | Strea
     place = _Place()  # taken here, not when the first byte is asked for: many may be opened at once
     return EventStream(
         place,
-        _stream(run_id, place),
+        _stream(run_id, client_id, place),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-def _check(request: HttpRequest, run_id: UUID) -> None:
+def _check(request: HttpRequest, run_id: UUID) -> UUID | None:
+    """The client in whose scope the run is watched; None for the platform's."""
     try:
-        run_of(caller(admitted(request, Permission.SEE_RUNS)), run_id)
+        who = caller(admitted(request, Permission.SEE_RUNS))
+        with scope_of(who):
+            run_of(who, run_id)
+        return who.client_id
     finally:
-        connection.close()
+        connections.close_all()
 
 
-def _look(run_id: UUID) -> dict[str, Any] | None:
+def _look(run_id: UUID, client_id: UUID | None) -> dict[str, Any] | None:
     try:
-        run = JobRun.objects.filter(id=run_id).only(*SHOWN).first()
+        with scope_of_run(client_id):
+            run = JobRun.objects.filter(id=run_id).only(*SHOWN).first()
         if run is None:
             return None
         return {
@@ -113,16 +120,16 @@ def _look(run_id: UUID) -> dict[str, Any] | None:
             "error": run.error_message or None,
         }
     finally:
-        connection.close()  # a stream holds no connection while it waits
+        connections.close_all()  # a stream holds no connection while it waits
 
 
-async def _stream(run_id: UUID, place: _Place) -> AsyncIterator[bytes]:
+async def _stream(run_id: UUID, client_id: UUID | None, place: _Place) -> AsyncIterator[bytes]:
     try:
         began = spoke = time.monotonic()
         shown: dict[str, Any] | None = None
         number = 0
         while time.monotonic() - began < LONGEST_SECONDS:
-            seen = await sync_to_async(_look)(run_id)
+            seen = await sync_to_async(_look)(run_id, client_id)
             if seen is None:
                 break
             if seen != shown:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import psycopg
@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic_core import to_jsonable_python
 
+from trading.core.postgres.base import DatabaseWrapper
 from trading.jobs.outcomes import LeaseLost
 from trading.jobs.states import Outcome, State
 
@@ -31,9 +32,9 @@ Row = dict[str, Any]
 
 def execute(statement: LiteralString, parameters: Mapping[str, Any]) -> list[Row]:
     """The rows of ``statement``, bound and prepared by the server rather than the client."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
+    backend = cast("DatabaseWrapper", connection)
+    with backend.in_scope(), backend.wrap_database_errors:
+        cursor = psycopg.Cursor(backend.connection, row_factory=dict_row)
         with cursor.execute(statement, parameters, prepare=True):
             return cursor.fetchall() if cursor.description else []
 

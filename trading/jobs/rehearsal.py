@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from trading.core.scope import scope_of_run
 from trading.jobs import ledger, services
 from trading.jobs.context import StepContext
 from trading.jobs.models import JobRun
@@ -33,7 +34,7 @@ def rehearse(slug: str, arguments: Mapping[str, Any], *, client_id: UUID | None)
     """
     job = registry.get(slug)
     values = services.validated(job, arguments, client_id=client_id)
-    with transaction.atomic():
+    with scope_of_run(client_id), transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         claim = _claim(slug, values.model_dump(mode="json"), client_id)

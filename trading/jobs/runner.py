@@ -15,6 +15,7 @@ from django.db import DataError, IntegrityError, InterfaceError, InternalError, 
 from structlog.contextvars import bound_contextvars
 
 from trading.core.redaction import blot
+from trading.core.scope import platform_scope, scope_of_run
 from trading.jobs import interrupts, ledger, services
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import FanOut, LeaseLost, PermanentError, RetryLater, RunCancelled, Snooze
@@ -41,13 +42,14 @@ class Decision:
 def execute(run_id: UUID, *, worker: str, code_version: str) -> State | None:
     """Claim the run, run its current step, record the ending; the run's new state, None if nothing was to do."""
     interrupts.forget()
-    claim = _claim(run_id, worker=worker, code_version=code_version)
-    if claim is None:
-        return None
-    with bound_contextvars(
-        run_id=str(run_id), job=claim.job, step=claim.step, fence=claim.fence, request_id=claim.request_id
-    ):
-        return _attempt(claim)
+    with platform_scope():
+        claim = _claim(run_id, worker=worker, code_version=code_version)
+        if claim is None:
+            return None
+        with bound_contextvars(
+            run_id=str(run_id), job=claim.job, step=claim.step, fence=claim.fence, request_id=claim.request_id
+        ):
+            return _attempt(claim)
 
 
 def _claim(run_id: UUID, *, worker: str, code_version: str) -> ledger.Claim | None:
@@ -94,7 +96,7 @@ def _decide(claim: ledger.Claim) -> Decision:
         return Decision(_failed(claim, error, permanent=True))
     try:
         arguments = services.validated(job, claim.args, client_id=claim.client_id)
-        with interrupts.interruptible():
+        with scope_of_run(claim.client_id), interrupts.interruptible():
             result = step.run(StepContext(claim), arguments)
         return _answered(claim, result)
     except LeaseLost:

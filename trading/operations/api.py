@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from trading.core.errors import ApiError
 from trading.core.peers import is_loopback
+from trading.core.scope import platform_scope
 from trading.operations import health
 from trading.operations.metrics import LEDGER
 from trading.tenants.authentication import same
@@ -94,4 +95,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
             "Metrics are for this machine, or with `Authorization: Bearer` and QT_ADMIN_TOKEN.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    return HttpResponse(generate_latest(REGISTRY) + generate_latest(LEDGER), content_type=CONTENT_TYPE_LATEST)
+    with platform_scope():
+        return HttpResponse(generate_latest(REGISTRY) + generate_latest(LEDGER), content_type=CONTENT_TYPE_LATEST)

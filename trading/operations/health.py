@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection
 from django_celery_beat.models import PeriodicTask
 
 from trading.brokers import registry as brokers
+from trading.core.scope import platform_scope
 from trading.execution.selectors import gross_exposure
 from trading.jobs import processes, schedule
 from trading.jobs.models import JobRun
@@ -21,6 +22,7 @@ log = structlog.get_logger("quantum.health")
 RECENT_ERRORS = 5
 
 
+@platform_scope()
 def scheduler() -> dict[str, Any]:
     """Whether a beat is alive, and when something is due next."""
     running = processes.alive("beat").exists()
@@ -34,6 +36,7 @@ def scheduler() -> dict[str, Any]:
     }
 
 
+@platform_scope()
 def scheduler_status() -> dict[str, Any]:
     """What the scheduler has, does and failed at."""
     now = datetime.now(UTC)
@@ -62,6 +65,7 @@ def _entries() -> list[PeriodicTask]:
     return list(PeriodicTask.objects.select_related("interval", "crontab").order_by("name"))
 
 
+@platform_scope()
 def readiness() -> tuple[bool, dict[str, str]]:
     """Whether each thing that work needs can be reached; each answer comes within a few seconds."""
     checks: dict[str, Callable[[], str]] = {

@@ -7,7 +7,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from trading.core.dials import DIALS, Dial, NotAllowed
 from trading.core.errors import invalid
@@ -15,6 +14,7 @@ from trading.core.idempotency import HEADER, once
 from trading.core.serializers import StrictSerializer
 from trading.operations import platform
 from trading.tenants.permissions import Permission
+from trading.tenants.scope import ScopedView
 
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
 _MOST_DIGITS = 20
@@ -62,7 +62,7 @@ class SettingsSerializer(serializers.Serializer[dict[str, object]]):
     mutable = serializers.DictField(child=MutableSettingSerializer())
 
 
-class SettingsView(APIView):
+class SettingsView(ScopedView):
     """The platform's settings."""
 
     needs = {"GET": Permission.SEE_SETTINGS, "POST": Permission.CHANGE_SETTINGS}

@@ -6,7 +6,6 @@ from uuid import UUID
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from trading.core.errors import Invalid
 from trading.core.idempotency import HEADER, once
@@ -15,12 +14,13 @@ from trading.risk.parameters import change, described
 from trading.tenants.access import client_for
 from trading.tenants.parameters import RISK, NotWithinLimits
 from trading.tenants.permissions import Permission
+from trading.tenants.scope import ScopedView
 from trading.tenants.serializers import ParametersChangeSerializer, ParametersSerializer
 
 KEY = OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Sent again, it has no second effect.")
 
 
-class ParametersView(APIView):
+class ParametersView(ScopedView):
     """A client's risk and strategy parameters."""
 
     needs = {"GET": Permission.SEE_ACCOUNT, "POST": Permission.CONFIGURE_AGENT}

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from trading.core.errors import ApiError, NotFound
 from trading.core.schema import ErrorSerializer
+from trading.core.scope import platform_scope
 from trading.core.serializers import StrictSerializer
 from trading.tenants import sessions
 from trading.tenants.login import log_in
@@ -80,8 +81,9 @@ class LoginView(APIView):
         """Log in."""
         given = LoginSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = log_in(request._request, **given.validated_data)
-        return _answer(sessions.begin(user, now=timezone.now()))
+        with platform_scope():  # it is not known yet whose user this is
+            user = log_in(request._request, **given.validated_data)
+            return _answer(sessions.begin(user, now=timezone.now()))
 
 
 class RefreshView(APIView):
@@ -98,7 +100,8 @@ class RefreshView(APIView):
         given = RefreshSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         try:
-            tokens = sessions.refresh(given.validated_data["refresh_token"], now=timezone.now())
+            with platform_scope():
+                tokens = sessions.refresh(given.validated_data["refresh_token"], now=timezone.now())
         except sessions.Refused:
             message = "The refresh token is not accepted. Log in again."
             raise ApiError(401, "invalid_refresh_token", message, headers={"WWW-Authenticate": "Bearer"}) from None
@@ -111,6 +114,7 @@ class LogoutView(APIView):
     needs = {"POST": Permission.OWN_SESSION}
 
     @extend_schema(request=LogoutSerializer, responses={204: None})
+    @platform_scope()
     def post(self, request: Request) -> Response:
         """End this login, or with `everywhere` all of the user's. Its tokens are good for nothing from here on."""
         given = LogoutSerializer(data=request.data)

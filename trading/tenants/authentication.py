@@ -10,6 +10,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from trading.core.peers import is_loopback
+from trading.core.scope import platform_scope
 from trading.tenants.models import Role, User
 from trading.tenants.permissions import Holder
 from trading.tenants.tokens import AccessToken, InvalidToken, accepted
@@ -98,7 +99,8 @@ class DevelopmentAuthentication(BaseAuthentication):
             return None
         if not is_loopback(request._request):
             raise AuthenticationFailed("X-Test-Mode-User works from this machine alone, without a proxy.")
-        user = User.objects.select_related("client").filter(username=name).first()
+        with platform_scope():
+            user = User.objects.select_related("client").filter(username=name).first()
         if user is None or not user.may_log_in:
             raise AuthenticationFailed("X-Test-Mode-User names no user.")
         return user, "development"

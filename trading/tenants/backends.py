@@ -7,6 +7,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model
 
+from trading.core.scope import platform_scope
 from trading.tenants.models import Role, User
 
 SUPERUSERS_ONLY = ("tenants", "auth")
@@ -14,6 +15,12 @@ SUPERUSERS_ONLY = ("tenants", "auth")
 
 class PasswordBackend(ModelBackend):
     """Django's own, for those who may log in: a session ends when its user or the user's client is deactivated."""
+
+    def get_user(self, user_id: int) -> User | None:
+        """The user of a session, looked up before it is known whose they are."""
+        with platform_scope():
+            user = User.objects.select_related("client").filter(pk=user_id).first()
+        return user if self.user_can_authenticate(user) else None
 
     def user_can_authenticate(self, user: User | AnonymousUser | None) -> bool:
         """Asked at login and for each request of a session."""

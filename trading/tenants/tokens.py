@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
+from trading.core.scope import platform_scope
 from trading.tenants.models import LoginSession, User
 
 ALGORITHM: Final = "HS256"
@@ -116,7 +117,8 @@ def _of_user(claims: dict[str, Any], *, is_external: bool) -> AccessToken:
     if session_id is not None:
         open_ones = LoginSession.objects.filter(id=session_id, user=OuterRef("pk"), ended_at=None, ends_at__gt=Now())
         users = users.filter(Exists(open_ones))
-    user = users.first()
+    with platform_scope():  # it is not known yet whose user this is
+        user = users.first()
     if user is None or not user.may_log_in:
         raise InvalidToken("its user does not exist, may not log in or has logged out")
     _check_version(claims, user, is_external=is_external)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 from trading.jobs.access import is_operator
 from trading.tenants.models import Client, User
 from trading.tenants.permissions import Permission, allows, needs
+from trading.tenants.scope import scope_of
 from trading.tenants.throttling import check
 
 P = ParamSpec("P")
@@ -54,7 +55,8 @@ def page_for(
             if not allows(methods["GET" if request.method == "HEAD" else str(request.method)], request.user):
                 raise PermissionDenied
             check(request, request.user)
-            response = view(request, *args, **kwargs)  # type: ignore[arg-type]  # login_required has seen to the user
+            with scope_of(request.user):
+                response = view(request, *args, **kwargs)  # type: ignore[arg-type]  # login_required has seen to the user
             response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
             return response
 

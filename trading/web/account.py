@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from trading.core.errors import ApiError
+from trading.core.scope import platform_scope
 from trading.tenants.login import log_in
 from trading.tenants.permissions import Permission, allows
 from trading.web.access import CONTENT_SECURITY_POLICY
@@ -40,7 +41,8 @@ class Login(LoginView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """As Django does, with the pages' headers."""
-        response = super().dispatch(request, *args, **kwargs)
+        with platform_scope():  # it is not known yet whose user this is
+            response = super().dispatch(request, *args, **kwargs)
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         return response
 

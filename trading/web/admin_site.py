@@ -1,16 +1,20 @@
 """The operators' site: who may enter, and its first page."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import SimpleTemplateResponse
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 from trading.jobs.models import JobRun
 from trading.jobs.selectors import queue_states
 from trading.tenants.models import Role, User
+from trading.tenants.scope import scope_of
 
 LAST_RUNS = 10
 
@@ -26,6 +30,18 @@ class OperatorAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # untyped upstr
         """Whether the request comes from an operator."""
         user = request.user
         return isinstance(user, User) and user.is_active and user.role == Role.OPERATOR
+
+    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
+        """A view of the admin, drawn while the platform's rows are there."""
+
+        @wraps(view)
+        def scoped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            with scope_of(request.user):
+                response = view(request, *args, **kwargs)
+                return response.render() if isinstance(response, SimpleTemplateResponse) else response
+
+        guarded: Callable[..., HttpResponse] = super().admin_view(scoped, cacheable)
+        return guarded
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Go to the platform's login page, which comes back here."""

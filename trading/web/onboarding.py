@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from trading.brokers import onboarding
+from trading.core.scope import platform_scope
 from trading.tenants.permissions import Permission, allows, needs
 from trading.web.access import CONTENT_SECURITY_POLICY
 
@@ -46,6 +47,7 @@ def show(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@platform_scope()  # the client is nobody yet
 def _opened(form: OnboardingForm) -> bool:
     application = onboarding.Application(
         name=form.cleaned_data["name"], username=form.cleaned_data["username"], password=form.cleaned_data["password"]

@@ -83,11 +83,13 @@ def warm(session: Callable[[], Broker]) -> None:
 def environment() -> dict[str, str]:
     """The settings of the tests, told to another process."""
     database = connection.settings_dict
-    url = f"postgres://{database['USER']}@/{database['NAME']}?host={database['HOST']}&port={database['PORT']}"
+    place = f"{database['NAME']}?host={database['HOST']}&port={database['PORT']}"
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings.base",
-        "DATABASE_URL": url,
+        "DATABASE_URL": f"postgres://{database['USER']}@/{place}",
+        "DATABASE_APP_URL": f"postgres://{settings.DATABASE_ROLES['app']}@/{place}",
+        "DATABASE_OPERATOR_URL": f"postgres://{settings.DATABASE_ROLES['operator']}@/{place}",
         "REDIS_URL": settings.REDIS_URL,
         "QT_BROKER_HOSTS": f"127.0.0.1:{venue().port}",
     }

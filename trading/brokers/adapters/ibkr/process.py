@@ -30,6 +30,7 @@ from trading.brokers.adapters.ibkr.prices import Prices
 from trading.brokers.adapters.ibkr.store import LEASE_SECONDS, Lease
 from trading.brokers.adapters.ibkr.trader import Trader
 from trading.brokers.base import BrokerError, BrokerRefused, BrokerUnavailable, OutcomeUnknown
+from trading.core.scope import platform_scope
 
 log = structlog.get_logger("quantum.ibkr")
 
@@ -226,6 +227,7 @@ class Holder:
         return bool(await self._redis.exists(f"{channel.Keys(self.login).stream(number)}:wanted"))
 
 
+@platform_scope()  # a login is one client's: whether it is another's must show
 def _with_fresh_connection(function: Callable[[], Any]) -> Any:
     """``function`` with the thread's connection, which is opened anew after a failure."""
     try:

@@ -1,0 +1,1 @@
+"""Django's Postgres backend, on which every transaction and statement carries its scope."""

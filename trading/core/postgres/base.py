@@ -1,0 +1,103 @@
+"""The backend itself: ``BEGIN`` and the scope's settings go to the server together, at the cost of one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db.backends.postgresql import base
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
+
+from trading.core import scope
+
+GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection whose transactions begin in the scope of their thread."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute_wrappers.append(_execute_in_scope)
+
+    def ensure_connection(self) -> None:
+        """Connect where there is no connection, or one that has broken while nothing was under way on it."""
+        if self.connection is not None and self.connection.closed and not self.in_atomic_block:
+            self.close()
+        super().ensure_connection()
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        super()._set_autocommit(autocommit)  # type: ignore[misc]  # lacking in the stubs
+        if not autocommit:
+            self._begin()
+
+    @contextmanager
+    def in_scope(self) -> Iterator[None]:
+        """A statement of its own: in the open transaction, or else in one around it that carries the scope."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        if self.in_atomic_block or not self.autocommit or _stamp() is None:
+            yield
+            return
+        self._begin()
+        try:
+            yield
+        except BaseException:
+            try:
+                self._send(b"ROLLBACK")
+            except psycopg.Error:
+                self.close()
+            raise
+        with self.wrap_database_errors:
+            self._send(b"COMMIT")
+
+    def restamp(self) -> None:
+        """Give an open transaction the scope of now; only for tests, which one transaction encloses."""
+        stamp = _stamp()
+        if stamp is None or not self.in_atomic_block or self.connection is None:
+            return
+        status = self.connection.pgconn.transaction_status
+        if status == TransactionStatus.IDLE:
+            self._send(b"BEGIN; " + stamp)
+        elif status == TransactionStatus.INTRANS:  # not INERROR: rolled back, it has the scope of its beginning
+            self._send(stamp)
+
+    def _begin(self) -> None:
+        stamp = _stamp()
+        if stamp is None:
+            return
+        try:
+            with self.wrap_database_errors:
+                self._send(b"BEGIN; " + stamp)
+        except BaseException:
+            self.close()  # nobody knows what it is in the middle of
+            raise
+
+    def _send(self, command: bytes) -> None:
+        result = self.connection.pgconn.exec_(command)
+        if result.status not in GOOD:
+            if result.error_field(DiagnosticField.SQLSTATE) is None:  # said by the client: the server is gone
+                raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())
+            raise psycopg.errors.error_from_result(result)
+
+
+def _stamp() -> bytes | None:
+    """The statement that gives a transaction its scope; None where there is none to give."""
+    here = scope.current()
+    if here is None:
+        return None
+    parts = [
+        f"set_config('app.current_client_id', '{here.client_id or ''}', true)",
+        f"set_config('app.is_admin', '{'on' if here.is_platform else ''}', true)",
+    ]
+    if scope.OPERATOR_ALIAS not in settings.DATABASES:  # the tests: their one login takes the role of the scope
+        role = settings.DATABASE_ROLES["operator" if here.is_platform else "app"]
+        parts.append(f"set_config('role', '{role}', true)")
+    return f"SELECT {', '.join(parts)}".encode()
+
+
+def _execute_in_scope(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Around every statement of Django's: one outside a transaction gets one, that carries the scope."""
+    with context["connection"].in_scope():
+        return execute(sql, params, many, context)

@@ -1,0 +1,110 @@
+"""Whose rows the database shows: one tenant's, the platform's (all), or, without a scope, nobody's.
+
+A scope belongs to a thread and is no transaction: the database backend (`trading.core.postgres`) begins every
+transaction and every single statement inside it with the scope's settings, as ``SET LOCAL`` would, so that nothing of
+it outlives the transaction on a pooled connection. Postgres's row security does the rest (docs/decisions/0004).
+
+The platform's scope works through another login than a tenant's: what is injected into a tenant's query cannot make
+itself the platform.
+"""
+
+import threading
+from contextlib import ContextDecorator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+if TYPE_CHECKING:
+    from trading.core.postgres.base import DatabaseWrapper  # which asks this module what to say to the server
+
+OPERATOR_ALIAS = "operator"
+
+
+class ScopeError(RuntimeError):
+    """A scope was entered inside a transaction of another: what that one writes would be seen, or lost, elsewhere."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A tenant's (``client_id``), the platform's, or nobody's."""
+
+    client_id: UUID | None = None
+    is_platform: bool = False
+
+
+NOBODY = Scope()
+PLATFORM = Scope(is_platform=True)
+_thread = threading.local()
+
+
+def current() -> Scope | None:
+    """The scope of this thread; None where none has been entered."""
+    return getattr(_thread, "scope", None)
+
+
+class Entered(ContextDecorator):
+    """A scope as a context manager, or around each call of a function."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        before = current()
+        if self._scope != before:
+            _refuse_inside_a_transaction(self._scope)
+            _become(self._scope)
+        _left_behind().append(before)
+
+    def __exit__(self, *_: object) -> None:
+        _become(_left_behind().pop())
+
+
+def tenant_scope(client_id: UUID) -> Entered:
+    """Inside, the rows of one client are there, and no others."""
+    return Entered(Scope(client_id=client_id))
+
+
+def platform_scope() -> Entered:
+    """Inside, the rows of all clients are there: for operators, schedulers and the ledger's upkeep."""
+    return Entered(PLATFORM)
+
+
+def scope_of_run(client_id: UUID | None) -> Entered:
+    """The client's that work is done for, or the platform's for work that is nobody's."""
+    return platform_scope() if client_id is None else tenant_scope(client_id)
+
+
+def nobodys_scope() -> Entered:
+    """Inside, no tenant's row is there: where it is not known yet who asks."""
+    return Entered(NOBODY)
+
+
+def _left_behind() -> list[Scope | None]:
+    """The scopes that this thread will be in again, innermost last."""
+    if not hasattr(_thread, "left_behind"):
+        _thread.left_behind = []
+    stack: list[Scope | None] = _thread.left_behind
+    return stack
+
+
+def _refuse_inside_a_transaction(scope: Scope) -> None:
+    blocks = transaction.get_connection().atomic_blocks
+    if any(not getattr(block, "_from_testcase", False) for block in blocks):
+        raise ScopeError(f"Enter {scope} before the transaction: a transaction belongs to one scope, here {current()}.")
+
+
+def _become(scope: Scope | None) -> None:
+    """Take ``scope``, and with it the connection of the login that it works through."""
+    if scope == current():
+        return
+    was_platform = current() == PLATFORM
+    _thread.scope = scope
+    if OPERATOR_ALIAS not in connections.settings:
+        cast("DatabaseWrapper", transaction.get_connection()).restamp()
+    elif scope == PLATFORM and not was_platform:
+        _thread.tenants = connections[DEFAULT_DB_ALIAS]
+        connections[DEFAULT_DB_ALIAS] = connections[OPERATOR_ALIAS]
+    elif was_platform and scope != PLATFORM:
+        connections[DEFAULT_DB_ALIAS] = _thread.tenants
