@@ -29,6 +29,8 @@ fuzz: install ## longer property tests and fuzzing of the API
 
 bench: install ## the benchmarks
 	@$(BIN)/python -m benchmarks.jobs
+	@$(PYTHON) runtime/install.py requirements/oracles.txt .oracles
+	@.oracles/bin/python -m benchmarks.statistics
 
 lock: install ## compile requirements/*.in into pinned, hashed *.txt
 	@$(BIN)/python -m runtime.lock
