@@ -18,6 +18,7 @@ from trading.quant.statistics import (
     Verdict,
     deflated_sharpe,
     evaluate,
+    probabilistic_sharpe,
     promotable,
 )
 
@@ -113,13 +114,15 @@ def verdicts(positions: np.ndarray, returns: np.ndarray, replicates: int) -> lis
 
 
 def test_a_thousand_strategies_on_noise() -> None:
-    """1,000 crossovers searched on one market of noise: none is promoted, though dozens look good alone."""
-    for market in range(20 if LONG else 1):
+    """1,000 crossovers searched on one market of noise: none is promoted, where hundreds look good alone."""
+    for market in range(20) if LONG else (5,):
         returns = np.random.default_rng(market).standard_t(4, 1_250) * 0.01
         positions = crossovers(returns, 1_000)
         assert len(positions) == 1_000
-        promoted = [verdict.promotable for verdict in verdicts(positions, returns, replicates=99)]
-        assert sum(promoted) == 0
+        assert not any(verdict.promotable for verdict in verdicts(positions, returns, replicates=99))
+        if market == 5:
+            alone = [probabilistic_sharpe(Record.of(earned)) >= 0.95 for earned in positions * returns]
+            assert sum(alone) > 500
 
 
 @pytest.mark.parametrize("kind", ["fat_tails", "short_volatility"])

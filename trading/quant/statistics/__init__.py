@@ -22,6 +22,7 @@ from trading.quant.statistics.sharpe import (
 from trading.quant.statistics.superiority import SuperiorityResult, SuperiorityTest
 from trading.quant.statistics.trades import TradesMonteCarlo, TradesResult
 from trading.quant.statistics.walkforward import Split, WalkForwardResult, summarise, walk_forward
+from trading.quant.statistics.warming import warm
 
 __all__ = [
     "Bootstrap",
@@ -59,4 +60,5 @@ __all__ = [
     "standard_error",
     "summarise",
     "walk_forward",
+    "warm",
 ]

@@ -30,7 +30,7 @@ def block_length(series: Floats) -> float:
     2 sqrt(log10(n) / n), and the whole range of lags when there is no such run. ``series``: shape (bars,).
     A constant series gives 1. Raises ValueError for fewer than 10 bars or values that are not finite.
     """
-    values = np.asarray(series, dtype=np.float64)
+    values = np.ascontiguousarray(series, dtype=np.float64)
     bars = values.shape[0]
     if values.ndim != 1 or bars < 10 or not np.isfinite(values).all():
         raise ValueError("a block length needs one series of at least 10 finite values")

@@ -24,7 +24,7 @@ class Interval:
     level: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Estimate:
     """One measure: what was ``observed``, and its ``draws`` over the replicates, shape (replicates,)."""
 
@@ -56,7 +56,7 @@ def _ends(level: float) -> tuple[float, float]:
     return (1.0 - level) / 2.0, (1.0 + level) / 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class BootstrapResult:
     """The mean ``block_length`` that was used, in bars, and an estimate for each measure that was asked for."""
 
@@ -64,7 +64,7 @@ class BootstrapResult:
     estimates: Mapping[Measure, Estimate]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bootstrap:
     """Replicates of ``returns`` (simple, per period, shape (bars,)) by the stationary bootstrap.
 
@@ -135,7 +135,7 @@ class Bootstrap:
         return np.stack([by_name[name] for name in self.measures], axis=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Plan:
     """What the kernels read; made once."""
 

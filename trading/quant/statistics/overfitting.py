@@ -18,7 +18,7 @@ Performance = Literal["sharpe", "mean"]
 Counts = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class OverfittingResult:
     """Over all ways to choose half of the blocks as in sample; arrays of shape (combinations,).
 
@@ -37,7 +37,7 @@ class OverfittingResult:
     loss_probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CrossValidation:
     """``returns``: per period of every strategy that was tried, shape (bars, strategies); leaving some out is cheating.
 
@@ -55,7 +55,7 @@ class CrossValidation:
     _sums: Floats = field(init=False, repr=False, compare=False)  # (2, blocks, strategies): of returns, of squares
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.returns, dtype=np.float64)
+        values = np.ascontiguousarray(self.returns, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] < 2 or not np.isfinite(values).all():
             raise ValueError("returns are finite, of shape (bars, strategies), with at least 2 strategies")
         if not 2 <= self.blocks <= 20 or self.blocks % 2:
@@ -66,7 +66,8 @@ class CrossValidation:
         if size < 2:
             raise ValueError(f"{values.shape[0]} bars are too few for {self.blocks} blocks: at least 2 bars each")
         cut = values[values.shape[0] - size * self.blocks :].reshape(self.blocks, size, -1)
-        object.__setattr__(self, "_sums", np.stack([cut.sum(axis=1), (cut**2).sum(axis=1)]))
+        sums = np.stack([cut.sum(axis=1), (cut**2).sum(axis=1)])
+        object.__setattr__(self, "_sums", np.ascontiguousarray(sums))
 
     @property
     def replicates(self) -> int:

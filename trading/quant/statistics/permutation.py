@@ -21,7 +21,7 @@ RARE = 8  # a position held by less than one bar in so many is rare
 Statistic = Literal["mean", "sharpe"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class PermutationResult:
     """``observed`` and the ``null`` (shape (replicates,)) in units of the statistic per period; P(null >= observed)."""
 
@@ -31,7 +31,7 @@ class PermutationResult:
     null: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PermutationTest:
     """Positions against returns.
 
@@ -86,7 +86,7 @@ class PermutationTest:
         return ratio
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Plan:
     """What the kernels read. Bars with the most frequent position are not drawn: they take what the others leave."""
 
@@ -102,8 +102,8 @@ class _Plan:
     @classmethod
     def of(cls, positions: Floats, returns: Floats) -> "_Plan":
         """Check and arrange."""
-        held = np.asarray(positions, dtype=np.float64)
-        earned = np.asarray(returns, dtype=np.float64)
+        held = np.ascontiguousarray(positions, dtype=np.float64)
+        earned = np.ascontiguousarray(returns, dtype=np.float64)
         if held.shape != earned.shape or held.ndim not in (1, 2):
             shapes = f"positions {held.shape} and returns {earned.shape}"
             raise ValueError(f"{shapes} must have one shape, (bars,) or (bars, symbols)")
@@ -123,7 +123,7 @@ class _Plan:
         return cls(
             active=np.ascontiguousarray(held[(held != base).any(axis=1)]),
             base=base,
-            returns=np.ascontiguousarray(earned),
+            returns=np.array(earned, order="C"),  # a copy: the caller's may change, or be read-only
             total=np.array([flat.sum(), flat @ flat]),
             observed=np.array([result.sum(), result @ result]),
             fixed=(fixed_point(earned[:, 0]), fixed_point(earned[:, 0] ** 2)) if two else None,

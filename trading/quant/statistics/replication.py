@@ -34,7 +34,7 @@ class Replicated(Protocol[Result_co]):
         """The result, from all rows in the order of their index."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Part:
     """Rows ``start`` ... ``stop - 1`` of ``total``."""
 

@@ -35,7 +35,7 @@ class Record:
         nothing was risked, so nothing was shown. Raises ValueError for fewer than 2 periods or values that are not
         finite.
         """
-        values = np.asarray(returns, dtype=np.float64)
+        values = np.ascontiguousarray(returns, dtype=np.float64)
         if values.ndim != 1 or values.shape[0] < 2:
             raise ValueError("a track record is one series of at least 2 returns")
         if not np.isfinite(values).all():

@@ -17,7 +17,7 @@ from trading.quant.statistics.replication import Floats, p_value
 COLUMNS_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class SuperiorityResult:
     """P-values of "no strategy beats the benchmark", and what they were read from.
 
@@ -37,7 +37,7 @@ class SuperiorityResult:
     null: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SuperiorityTest:
     """``excess``: returns per period over the benchmark's, of every strategy that was tried; shape (bars, strategies).
 
@@ -57,7 +57,7 @@ class SuperiorityTest:
     _plan: "_Plan" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.excess, dtype=np.float64)
+        values = np.ascontiguousarray(self.excess, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] < 1 or not 10 <= values.shape[0] <= LARGEST_BOUND:
             raise ValueError("excess returns have the shape (bars, strategies): at least 10 bars of 1 strategy")
         if not np.isfinite(values).all():
@@ -95,7 +95,7 @@ class SuperiorityTest:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Plan:
     """What the kernel reads; made once."""
 

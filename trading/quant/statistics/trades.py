@@ -15,7 +15,7 @@ from trading.quant.statistics.draws import LARGEST_BOUND, below_nb, seed_word, s
 from trading.quant.statistics.replication import Floats, p_value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class TradesResult:
     """Final equity of 1 unit and drawdown, over the replicates.
 
@@ -37,7 +37,7 @@ class TradesResult:
         return float(np.mean(self.drawdown.draws >= limit))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TradesMonteCarlo:
     """``trades``: the return of each trade on the whole equity, shape (trades,), compounded one after the other.
 
@@ -53,7 +53,7 @@ class TradesMonteCarlo:
     _logs: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.trades, dtype=np.float64)
+        values = np.ascontiguousarray(self.trades, dtype=np.float64)
         if values.ndim != 1 or not 2 <= values.shape[0] <= LARGEST_BOUND or not np.isfinite(values).all():
             raise ValueError("a Monte Carlo of trades needs the finite returns of at least 2 trades")
         if values.min() <= -1.0:

@@ -46,7 +46,7 @@ def _splits(first: int, bars: int, train: int, test: int, anchored: bool, gap: i
         yield Split(train=range(0 if anchored else end - train, end), test=range(begin, begin + test))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class WalkForwardResult:
     """In and out of sample, split by split (arrays of shape (splits,)) and together.
 
