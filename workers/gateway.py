@@ -1,10 +1,11 @@
 """``python -m workers.gateway``: one process for each login at Interactive Brokers that is in use.
 
-It looks at what callers want, and starts ``python -m workers.login LOGIN`` for each, again when one has ended. While
+It looks at what callers want, and starts ``workers.login`` for each, again when one has ended. While
 nobody wants any, it waits for the doorbell. On several hosts a lease decides whose process holds a login; the others
 wait for it.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from uuid import UUID
 import redis
 import structlog
 from django.conf import settings
-from django.core import signing
 
 from trading.brokers.adapters.ibkr import channel
 from trading.brokers.adapters.ibkr.login import IbkrCredentials
@@ -87,7 +87,8 @@ class Gateways:
             channel.client().hdel(channel.WANTED, login)
             del self._children[login]
         elif now >= child.start_at:
-            child.process = subprocess.Popen([sys.executable, "-m", "workers.login", login])  # noqa: S603  # a name of ours
+            command = [sys.executable, "-m", "workers.login", login, str(os.getpid())]
+            child.process = subprocess.Popen(command)  # noqa: S603  # what is wanted is signed
             child.started_at = now
 
     def _end_all(self) -> None:
@@ -105,14 +106,10 @@ class Gateways:
 
 def read_wanted(login: str) -> tuple[UUID, IbkrCredentials] | None:
     """Whose login it is and what opens it; None once nobody has asked for long, or what stands there is not ours."""
+    client_id = login.partition(":")[0]  # as `key_of` puts it
     entry = channel.client().hget(channel.WANTED, login)
-    if entry is None:
-        return None
-    try:
-        found = channel.unpack(entry)
-    except signing.BadSignature:
-        return None
-    if float(found["until"]) < time.time():
+    found = channel.stands(entry, login, channel.client().get(channel.CURRENT + client_id))
+    if found is None:
         return None
     return UUID(found["client_id"]), IbkrCredentials.model_validate(found["credentials"])
 

@@ -95,6 +95,14 @@ def environment() -> dict[str, str]:
     }
 
 
+def credentials() -> IbkrCredentials:
+    """Of the bench's client."""
+    return IbkrCredentials(
+        host="127.0.0.1", port=venue().port, client_id=7, request_seconds=REQUEST_SECONDS, connect_backoff_seconds=0.1,
+        connect_retries=50,
+    )  # fmt: skip
+
+
 class IbkrBench(Bench):
     symbol: ClassVar = "AAPL"
     quantity: ClassVar = Decimal(10)
@@ -113,11 +121,7 @@ class IbkrBench(Bench):
 
     @staticmethod
     def _session() -> Broker:
-        credentials = IbkrCredentials(
-            host="127.0.0.1", port=venue().port, client_id=7, request_seconds=REQUEST_SECONDS,
-            connect_backoff_seconds=0.1, connect_retries=50,
-        )  # fmt: skip
-        return ADAPTER.open(CLIENT_ID, credentials)
+        return ADAPTER.open(CLIENT_ID, credentials())
 
     def booked(self, client_order_id: str) -> int:
         return len(venue().orders(client_order_id))

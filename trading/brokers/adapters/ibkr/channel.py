@@ -22,6 +22,8 @@ from trading.brokers.base import BrokerError, BrokerRefused, BrokerUnavailable, 
 WANTED = "ibkr:wanted"
 """A hash: for each login that callers want, its credentials and until when."""
 DOORBELL = "ibkr:doorbell"
+CURRENT = "ibkr:current:"
+"""And a client's id: the login that was wanted last. Where credentials have changed, the older process makes room."""
 WANTED_SECONDS = 900.0
 ALIVE_SECONDS = 5
 ANSWER_SECONDS = 120
@@ -92,9 +94,21 @@ def want(login: str, client_id: str, credentials: Mapping[str, Any]) -> None:
     entry = pack({"client_id": client_id, "credentials": dict(credentials), "until": now + WANTED_SECONDS})
     pipeline = client().pipeline(transaction=False)
     pipeline.hset(WANTED, login, entry)
+    pipeline.set(CURRENT + client_id, login, ex=int(WANTED_SECONDS))
     pipeline.lpush(DOORBELL, login)
     pipeline.ltrim(DOORBELL, 0, 99)
     pipeline.execute()
+
+
+def stands(entry: str | bytes | None, login: str, current: str | bytes | None) -> dict[str, Any] | None:
+    """An entry of the hash, read: None when nobody has asked for long, the client wants another, or it is not ours."""
+    if entry is None or current is None or (current.decode() if isinstance(current, bytes) else current) != login:
+        return None
+    try:
+        found: dict[str, Any] = unpack(entry)
+    except signing.BadSignature:
+        return None
+    return found if float(found["until"]) > time.time() else None
 
 
 def is_alive(login: str) -> bool:
@@ -163,7 +177,7 @@ def opened(answer: Any, *, broker: str, operation: str) -> Any:
 
 def failure(error: BrokerError) -> str:
     """An answer that is an error."""
-    kind = next((name for name, found in KINDS.items() if type(error) is found), "failed")
+    kind = next((name for name, found in KINDS.items() if isinstance(error, found)), "failed")
     return pack(
         {
             "error": {

@@ -46,13 +46,14 @@ class Holder:
     login: str
     client_id: UUID
     credentials: IbkrCredentials
+    parent: int
+    """The process that started this one: this one ends with it."""
     _redis: "redis.asyncio.Redis" = field(init=False)
     _trouble: BrokerError | None = None
     _held_until: float = 0.0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "database"))
     _operations: dict[str, Operation] = field(default_factory=dict)
-    _parent: int = field(default_factory=os.getppid)
 
     async def run(self) -> None:
         """Hold the login, and serve."""
@@ -90,7 +91,7 @@ class Holder:
                 message = "This gateway is another client's. An operator can free it in the admin."
                 self._trouble = BrokerRefused(message, broker=NAME, operation="session", code="login_in_use")
                 return None
-            if not await self._is_wanted():
+            if os.getppid() != self.parent or not await self._is_wanted():
                 return None
             await asyncio.sleep(0.5)
         self._wire(lease, address, background)
@@ -122,7 +123,7 @@ class Holder:
         keys = channel.Keys(self.login)
         renewed = time.monotonic()
         quiet_since = time.monotonic()
-        while os.getppid() == self._parent:
+        while os.getppid() == self.parent:
             if lease is not None and time.monotonic() - renewed > RENEW_SECONDS:
                 renewed = time.monotonic()
                 if not await self._keep(lease) and time.monotonic() > self._held_until:
@@ -215,7 +216,8 @@ class Holder:
 
     async def _is_wanted(self) -> bool:
         entry = await self._redis.hget(channel.WANTED, self.login)
-        return entry is not None and float(channel.unpack(entry)["until"]) > time.time()
+        current = await self._redis.get(f"{channel.CURRENT}{self.client_id}")
+        return channel.stands(entry, self.login, current) is not None
 
     async def _publish(self, number: str, message: str) -> None:
         key = channel.Keys(self.login).stream(number)
