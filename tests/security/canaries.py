@@ -55,7 +55,7 @@ class Traces:
                     self.add("redis", _value(server, key))
 
     def add_tables(self) -> None:
-        """Every row of every table and materialised view, as ``pg_dump`` writes them."""
+        """Every row of every table, as ``pg_dump`` writes them."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
                 "SELECT schemaname, tablename FROM pg_tables"
