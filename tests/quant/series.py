@@ -1,11 +1,14 @@
 """Bars for the tests: a few written by hand, and random walks from a seed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from trading.quant.bars import DAY_NS, Bars
 from trading.quant.kernels import Floats
+
+FOLDER = Path(__file__).parent
 
 
 def flat_bars(opens: Sequence[float], volumes: Sequence[float] | float = 1000.0) -> Bars:
