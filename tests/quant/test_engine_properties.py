@@ -169,7 +169,7 @@ def test_metrics_are_those_of_the_arrays(bars, seed, account):
         "final_equity": equity[-1],
         "total_return": equity[-1] / account.cash - 1,
         "max_drawdown": (1 - equity / peaks).max(),
-        "exposure": (np.abs(result.positions) * bars.close * result.multiplier).sum(axis=1) @ (1 / equity) / len(bars),
+        "exposure": (np.abs(result.positions) * bars.close * result.multiplier).sum() / equity.sum(),
         "time_in_market": (result.positions != 0).any(axis=1).mean(),
         "trades": len(closed),
         "fees": result.fills["fee"].sum(),

@@ -19,7 +19,7 @@ class Metrics:
     the initial cash. ``cagr``: growth a year. ``volatility``, ``sharpe``, ``sortino``: a year. ``max_drawdown``: the
     deepest fall from a peak, positive. ``longest_drawdown``: bars between a peak and its recovery or the end.
     ``calmar``: cagr over max_drawdown. ``turnover``: traded notional, both ways, over mean equity, a year.
-    ``exposure``: mean of gross notional over equity. ``time_in_market``: share of bars that end with a position.
+    ``exposure``: mean gross notional over mean equity. ``time_in_market``: share of bars that end with a position.
     ``trades``: closed ones, of which ``hit_rate`` earned something; ``profit_factor``: their gains over their losses;
     ``mean_trade``: their mean return. ``fees``, ``borrow``, ``slippage``: paid in all, open trades included.
     """
@@ -57,7 +57,7 @@ class Metrics:
 COLUMNS: Final = tuple(field.name for field in fields(Metrics))
 """The figures in the order of a row of `metrics_nb`."""
 WHOLE: Final = frozenset(field.name for field in fields(Metrics) if field.type is int)
-LANES = 8
+LANES = 32
 
 CLOSED, WINS, GAINS, LOSSES, RETURNS, NOTIONAL, FEES, BORROW, SLIPPAGE = range(9)
 """Where the sums of trades and fills stand in the array that `trade_sums_nb` fills."""
@@ -135,23 +135,23 @@ def gross_nb(fills: Records, close: Floats, multiplier: Floats, gross: Floats) -
 def lane_sum_nb(values: Floats, count: int, less: float, kind: int) -> float:
     """Sum of x (kind 0), x squared (1) or min(x, 0) squared (2) for x = value - ``less``, over the first ``count``.
 
-    Eight sums side by side, which the processor adds at once, in an order that is always the same.
+    Many sums side by side, which the processor adds at once, in an order that is always the same.
     """
     lanes = np.zeros(LANES)
     whole = count - count % LANES
+    most, squared = 0.0 if kind == 2 else np.inf, kind > 0
     for start in range(0, whole, LANES):
         block = values[start : start + LANES]
         for k in range(LANES):
             x = block[k] - less
-            if kind == 2:
-                x = min(x, 0.0)
-            lanes[k] += x if kind == 0 else x * x
+            x = min(x, most)
+            lanes[k] += x * x if squared else x
     for k in range(whole, count):
-        x = values[k] - less
-        if kind == 2:
-            x = min(x, 0.0)
-        lanes[0] += x if kind == 0 else x * x
-    total: float = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+        x = min(values[k] - less, most)
+        lanes[0] += x * x if squared else x
+    total = 0.0
+    for k in range(LANES):
+        total += lanes[k]
     return total
 
 
@@ -160,16 +160,25 @@ def drawdown_nb(equity: Floats) -> tuple[float, int]:
     """The deepest fall from a peak as a fraction, and the most bars from a peak to the last bar under it."""
     peak = low_peak = low = equity[0]
     peak_bar = longest = 0
-    for t in range(1, equity.shape[0]):
-        value = equity[t]
-        if value >= peak:
-            peak = value
-            peak_bar = t
-        else:
-            longest = max(longest, t - peak_bar)
-            # value / peak < low / low_peak, without the division.
-            if value * low_peak < low * peak:
-                low, low_peak = value, peak
+    for start in range(1, equity.shape[0], LANES):
+        block = equity[start : start + LANES]
+        # Bars that are neither a peak nor the deepest fall are passed many at a time.
+        special = False
+        for k in range(block.shape[0]):
+            special |= (block[k] >= peak) | (block[k] * low_peak < low * peak)
+        if not special:
+            longest = max(longest, start + block.shape[0] - 1 - peak_bar)
+            continue
+        for k in range(block.shape[0]):
+            value = block[k]
+            if value >= peak:
+                peak = value
+                peak_bar = start + k
+            else:
+                longest = max(longest, start + k - peak_bar)
+                # value / peak < low / low_peak, without the division.
+                if value * low_peak < low * peak:
+                    low, low_peak = value, peak
     return 1.0 - low / low_peak, longest
 
 
@@ -202,8 +211,8 @@ def metrics_nb(
         cagr = growth ** (1.0 / years) - 1.0 if growth > 0.0 else -1.0
     held = 0
     for t in range(bars):
-        scratch[t] = gross[t] / equity[t] if gross[t] > 0.0 else 0.0
         held += gross[t] > 0.0
+    total = lane_sum_nb(equity, bars, 0.0, 0)
     root = np.sqrt(periods)
     row[0] = bars
     row[1] = periods
@@ -216,8 +225,8 @@ def metrics_nb(
     row[8] = deepest
     row[9] = longest
     row[10] = ratio_nb(cagr, deepest)
-    row[11] = ratio_nb(sums[NOTIONAL], lane_sum_nb(equity, bars, 0.0, 0) / bars * years)
-    row[12] = lane_sum_nb(scratch, bars, 0.0, 0) / bars
+    row[11] = ratio_nb(sums[NOTIONAL], total / bars * years)
+    row[12] = ratio_nb(lane_sum_nb(gross, bars, 0.0, 0), total)
     row[13] = held / bars
     row[14] = sums[CLOSED]
     row[15] = ratio_nb(sums[WINS], sums[CLOSED])

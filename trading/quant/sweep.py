@@ -1,6 +1,7 @@
 """Many parameter sets of one rule over the same bars, of which only the figures are kept."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ def sweep(
     periods_per_year: float = 252.0,
     risk_free: float = 0.0,
     minimum_return: float = 0.0,
+    threads: int = 1,
 ) -> Floats:
     """The figures of each rule, shape (N, len(COLUMNS)), row by row as `Result.metrics` has them; `metrics_of` names a
     row.
@@ -53,9 +55,7 @@ def sweep(
             scores = np.array([zscore(bars.close[:, 0], int(window)) for window in windows])
             numbers = frozen(np.column_stack([numbers[:, :3], inverse]))
         multipliers, lots = account.lots(1)
-        sweep_nb(
-            kernels[0].rule,
-            numbers,
+        constant = (
             frozen(bars.open[:, 0]),
             frozen(bars.high[:, 0]),
             frozen(bars.low[:, 0]),
@@ -68,8 +68,14 @@ def sweep(
             periods_per_year,
             risk_free,
             minimum_return,
-            table,
         )
+
+        def part(rows: slice) -> None:
+            sweep_nb(kernels[0].rule, numbers[rows], *constant, table[rows])
+
+        cuts = np.linspace(0, len(rules), threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(threads) as pool:  # the kernel holds no lock of Python
+            list(pool.map(part, map(slice, cuts[:-1], cuts[1:])))
         done = ~np.isnan(table[:, 0])
     for number in np.flatnonzero(~done).tolist():
         result = simulate_account(bars, rules[number](bars), account)
