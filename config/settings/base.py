@@ -311,6 +311,8 @@ QT_EXECUTION_MIN_NOTIONAL = _decimal("QT_EXECUTION_MIN_NOTIONAL", "50")
 QT_EXECUTION_MAX_ORDERS: int = env.int("QT_EXECUTION_MAX_ORDERS", default=10)
 QT_EXECUTION_CASH_BUFFER = _decimal("QT_EXECUTION_CASH_BUFFER", "0")
 QT_EXECUTION_ALLOW_PARTIAL: bool = env.bool("QT_EXECUTION_ALLOW_PARTIAL", default=True)
+# While it is on, no real venue is called: sessions with one are sessions with the mock venue.
+USE_MOCK_BROKER: bool = env.bool("USE_MOCK_BROKER", default=True)
 QT_EXECUTION_EXCHANGE: str = env.str("QT_EXECUTION_EXCHANGE", default="paper")
 # The money that Binance's orders are paid in, and which of its hosts is called: a URL goes before the flag.
 QT_EXECUTION_QUOTE_ASSET: str = env.str("QT_EXECUTION_QUOTE_ASSET", default="USDT")

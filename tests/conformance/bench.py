@@ -76,8 +76,8 @@ class Bench(ABC):
         """The trades of that order, by its own ledger."""
 
     @abstractmethod
-    def limit_depth(self, quantity: Decimal) -> None:
-        """From now on only so much can be traded."""
+    def make_shallow(self) -> Decimal:
+        """How much can be traded at the best price from now on; there is nothing behind it."""
 
     def fault(self, kind: Fault, operation: Operation) -> None:
         """Fail the next call of ``operation``; ``read``: of every one of open orders, fills, positions, balances."""

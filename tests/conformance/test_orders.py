@@ -123,25 +123,23 @@ def test_an_order_that_has_ended_stays_as_it_is(bench: Bench, broker: Broker) ->
 
 
 def test_what_cannot_be_traded_at_once_is_cancelled(bench: Bench, broker: Broker) -> None:
-    lot = broker.instrument(bench.symbol).lot
-    bench.limit_depth(lot)
-    ticket = market(bench)
+    depth = bench.make_shallow()
+    ticket = market(bench, quantity=depth + bench.quantity)
     report = broker.place(ticket)
-    assert (report.status, report.filled) == (OrderStatus.CANCELLED, lot)
-    assert [trade.quantity for trade in bench.traded(ticket.client_order_id)] == [lot]
+    assert (report.status, report.filled) == (OrderStatus.CANCELLED, depth)
+    assert sum(trade.quantity for trade in bench.traded(ticket.client_order_id)) == depth
 
 
 def test_what_rests_after_a_part_was_traded(bench: Bench, broker: Broker) -> None:
     if not broker.capabilities.rests_orders:
         pytest.skip("no order rests there")
-    lot = broker.instrument(bench.symbol).lot
-    bench.limit_depth(lot)
-    ticket = limit(bench, bench.near_bid)
+    depth = bench.make_shallow()
+    ticket = replace(limit(bench, bench.near_bid), quantity=depth + bench.quantity)
     report = broker.place(ticket)
-    assert (report.status, report.filled) == (OrderStatus.PARTIALLY_FILLED, lot)
+    assert (report.status, report.filled) == (OrderStatus.PARTIALLY_FILLED, depth)
     assert [row.client_order_id for row in broker.open_orders()] == [ticket.client_order_id]
     cancelled = broker.cancel(ticket.client_order_id, symbol=bench.symbol)
-    assert (cancelled.status, cancelled.filled) == (OrderStatus.CANCELLED, lot)
+    assert (cancelled.status, cancelled.filled) == (OrderStatus.CANCELLED, depth)
     assert cancelled.executions == report.executions
 
 

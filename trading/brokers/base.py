@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from trading.brokers.instruments import Instrument, OptionChain, Quote
+from trading.brokers.quotes import is_symbol
 from trading.core.errors import ApiError
 
 
@@ -62,7 +63,7 @@ FINAL = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELL
 class Ticket:
     """An order as it is handed to a venue, for a positive ``quantity``; by default immediate-or-cancel at the market.
 
-    A limit order has a ``limit_price``, a market order has none, else `ValueError`.
+    A limit order has a ``limit_price``, a market order has none, and the symbol could be one, else `ValueError`.
     """
 
     client_order_id: str
@@ -76,6 +77,8 @@ class Ticket:
     def __post_init__(self) -> None:
         if (self.order_type is OrderType.LIMIT) != (self.limit_price is not None):
             raise ValueError("a limit order has a limit price, and no other has one")
+        if not is_symbol(self.symbol):
+            raise ValueError("this names nothing that could be traded")
 
 
 @dataclass(frozen=True)

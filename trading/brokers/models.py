@@ -165,3 +165,33 @@ class IbkrOrder(models.Model):
 
     def __str__(self) -> str:
         return self.client_order_id
+
+
+class MockOrder(models.Model):
+    """An order at the mock venue with what was traded of it; a client order id is taken once."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey("tenants.Client", on_delete=models.CASCADE, related_name="+", db_index=False)
+    client_order_id = models.CharField(max_length=64)
+    symbol = models.CharField(max_length=32)
+    side = models.CharField(max_length=4, choices=[(side.value, side.value) for side in Side])
+    quantity = models.DecimalField(max_digits=28, decimal_places=8)
+    limit_price = models.DecimalField(max_digits=28, decimal_places=8, null=True, blank=True)
+    rests = models.BooleanField()
+    status = models.CharField(max_length=16, choices=[(status.value, status.value) for status in OrderStatus])
+    reason = models.CharField(max_length=200, blank=True, default="")
+    fills = models.JSONField(default=list, help_text="Quantity, price, fee and time of each; money as text.")
+    received_at = models.DateTimeField()
+    matched_at = models.DateTimeField(help_text="When it last met the market.")
+
+    class Meta:
+        db_table = "mock_orders"
+        constraints = [models.UniqueConstraint(name="mock_orders_once", fields=["client", "client_order_id"])]
+
+    def __str__(self) -> str:
+        return self.client_order_id
+
+    @property
+    def filled(self) -> Decimal:
+        """What was traded of it."""
+        return sum((Decimal(part["quantity"]) for part in self.fills), Decimal(0))

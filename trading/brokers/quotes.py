@@ -13,6 +13,7 @@ class LastTrade:
     volume: Decimal
 
 
+LONGEST_SYMBOL = 32
 Source = Callable[[str], LastTrade | None]
 _source: Source | None = None
 
@@ -27,4 +28,9 @@ def last_trade(symbol: str) -> LastTrade | None:
     """What ``symbol`` last traded at; None when it does not trade."""
     if _source is None:
         raise RuntimeError("nothing provides quotes: is trading.marketdata among the installed apps?")
-    return _source(symbol)
+    return _source(symbol) if is_symbol(symbol) else None
+
+
+def is_symbol(text: str) -> bool:
+    """Whether ``text`` could name something that is traded."""
+    return 0 < len(text) <= LONGEST_SYMBOL and text.isprintable()

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from trading.brokers import adapters
 from trading.brokers.base import Adapter, Broker, BrokerRefused
+
+MOCK = "mock"
 
 
 class UnknownBroker(LookupError):
@@ -25,6 +29,14 @@ def adapter(name: str) -> Adapter:
         raise UnknownBroker(f"No broker is called {name!r}; there are: {', '.join(names())}.")
     found: Adapter = importlib.import_module(f"{adapters.__name__}.{name}").ADAPTER
     return found
+
+
+def stand_in(name: str) -> str:
+    """The adapter that opens sessions with ``name``: ``mock`` for real venues while ``USE_MOCK_BROKER`` is on.
+
+    Raises `UnknownBroker`.
+    """
+    return MOCK if settings.USE_MOCK_BROKER and not adapter(name).is_simulated else name
 
 
 def open_session(name: str, client_id: UUID, *, credentials: Mapping[str, Any] | None = None) -> Broker:

@@ -79,9 +79,9 @@ class BinanceBench(Bench):
         )
         return [Traded(Decimal(row["quantity"]), Decimal(row["price"])) for row in rows]
 
-    def limit_depth(self, quantity: Decimal) -> None:
-        asks = [["60000.01", str(quantity)]]
-        self.venue.tell("/market", symbol=self.symbol, bids=[["60000.00", "1"]], asks=asks)
+    def make_shallow(self) -> Decimal:
+        self.venue.tell("/market", symbol=self.symbol, bids=[["60000.00", "1"]], asks=[["60000.01", "0.00001"]])
+        return Decimal("0.00001")
 
     def fault(self, kind: Fault, operation: Operation) -> None:
         for method, path in PLACES[operation]:

@@ -38,8 +38,9 @@ class PaperBench(Bench):
         rows = PaperOrder.objects.filter(client_order_id=client_order_id, filled_quantity__gt=0)
         return [Traded(row.filled_quantity, row.price) for row in rows]
 
-    def limit_depth(self, quantity: Decimal) -> None:
-        self._trades["AAA"] = LastTrade(Decimal("100.03"), quantity * 10)
+    def make_shallow(self) -> Decimal:
+        self._trades["AAA"] = LastTrade(Decimal("100.03"), Decimal("0.02"))
+        return Decimal("0.002")  # a tenth of the bar's volume
 
     def close(self) -> None:
         assert self._source is not None
