@@ -318,6 +318,8 @@ QT_EXECUTION_EXCHANGE: str = env.str("QT_EXECUTION_EXCHANGE", default="paper")
 QT_EXECUTION_QUOTE_ASSET: str = env.str("QT_EXECUTION_QUOTE_ASSET", default="USDT")
 QT_EXECUTION_BINANCE_TESTNET: bool = env.bool("QT_EXECUTION_BINANCE_TESTNET", default=False)
 QT_EXECUTION_BINANCE_URL: str = env.str("QT_EXECUTION_BINANCE_URL", default="")
+# Where PhillipCapital's API is, for credentials that name no host; it differs by country.
+QT_PHILLIP_URL: str = env.str("QT_PHILLIP_URL", default="")
 # How long a venue's answer is waited for; after that what was asked is unknown.
 QT_BROKER_TIMEOUT_SECONDS: float = env.float("QT_BROKER_TIMEOUT_SECONDS", default=10.0)
 QT_MAX_NOTIONAL_PER_TRADE = _decimal("QT_MAX_NOTIONAL_PER_TRADE", "1000")
