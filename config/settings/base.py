@@ -305,6 +305,8 @@ QT_BROKER_HOSTS: list[str] = env.list("QT_BROKER_HOSTS", default=[])
 QT_PAPER_CASH = _decimal("QT_PAPER_CASH", "100000")  # what a new client's paper account begins with
 QT_PAPER_FEE_BPS = _decimal("QT_PAPER_FEE_BPS", "5")
 QT_PAPER_SLIPPAGE_BPS = _decimal("QT_PAPER_SLIPPAGE_BPS", "5")
+QT_PAPER_SPREAD_BPS = _decimal("QT_PAPER_SPREAD_BPS", "2")  # between its bid and its ask
+QT_PAPER_LATENCY_MS: int = env.int("QT_PAPER_LATENCY_MS", default=0)  # until an order meets the market
 QT_PAPER_PARTICIPATION = _decimal("QT_PAPER_PARTICIPATION", "0.1")  # of a bar's volume that one order may take
 
 QT_EXECUTION_MIN_NOTIONAL = _decimal("QT_EXECUTION_MIN_NOTIONAL", "50")

@@ -1,6 +1,8 @@
 """The paper venue: what it fills, what it charges, and that its books add up, computed apart in fractions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from trading.brokers import quotes
-from trading.brokers.base import BrokerUnavailable, OrderStatus, Side, Ticket
+from trading.brokers.adapters.paper import PaperBroker
+from trading.brokers.base import BrokerUnavailable, OrderStatus, OrderType, Side, Ticket, TimeInForce
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.quotes import LastTrade
 from trading.brokers.registry import UnknownBroker, open_session
@@ -39,6 +42,7 @@ def market() -> Iterator[dict[str, LastTrade]]:
 def _fees(settings: Settings) -> None:
     settings.QT_PAPER_FEE_BPS = settings.QT_PAPER_SLIPPAGE_BPS = Decimal(5)
     settings.QT_PAPER_PARTICIPATION = Decimal("0.1")
+    settings.QT_PAPER_SPREAD_BPS, settings.QT_PAPER_LATENCY_MS = Decimal(0), 0
 
 
 def _account(cash: str = "100000") -> Client:
@@ -166,3 +170,79 @@ def test_cash_to_the_last_unit_is_spent_and_not_more(market: dict[str, LastTrade
     report = open_session("paper", client.id).place(_ticket(Side.BUY, "1"))
     assert PaperAccount.objects.get(client=client).cash >= 0
     assert report.status in (OrderStatus.CANCELLED, OrderStatus.REJECTED)
+
+
+BAR = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def _limit(side: Side, quantity: str, price: str, force: TimeInForce = TimeInForce.GTC) -> Ticket:
+    return replace(_ticket(side, quantity), order_type=OrderType.LIMIT, limit_price=Decimal(price), time_in_force=force)
+
+
+def test_the_spread_is_crossed_before_the_price_slips(market: dict[str, LastTrade], settings: Settings) -> None:
+    """A spread of 20 bps is 10 to either side: quoted 99.90 and 100.10; slipped by 5 more, 100.15 is paid."""
+    settings.QT_PAPER_SPREAD_BPS = Decimal(20)
+    broker = open_session("paper", _account().id)
+    quote = broker.quote("AAA")
+    assert (quote.bid, quote.ask, quote.last) == (Decimal("99.9"), Decimal("100.1"), Decimal(100))
+    assert broker.place(_ticket(Side.BUY, "1")).executions[0].price == Decimal("100.15")
+    capped = broker.place(_limit(Side.BUY, "1", "100.12"))
+    assert capped.executions[0].price == Decimal("100.12"), "not beyond its limit"
+    assert broker.place(_limit(Side.BUY, "1", "100.09", TimeInForce.IOC)).status is OrderStatus.CANCELLED
+
+
+def test_what_rests_meets_each_later_bar_with_its_volume(market: dict[str, LastTrade]) -> None:
+    """Of 100, 40 and 1,000 units a tenth each is to be had; the limit of 100.05 is met by closes of 100 and 98."""
+    market["AAA"] = LastTrade(Decimal(100), Decimal(100), BAR)
+    client = _account()
+    broker = open_session("paper", client.id)
+    ticket = _limit(Side.BUY, "20", "100.05")
+    assert broker.place(ticket).filled == 10
+    assert broker.open_orders()[0].filled == 10, "a bar is met once"
+    market["AAA"] = LastTrade(Decimal(101), Decimal(40), BAR + timedelta(days=1))
+    assert broker.open_orders()[0].filled == 10
+    market["AAA"] = LastTrade(Decimal(98), Decimal(40), BAR + timedelta(days=2))
+    (resting,) = broker.open_orders()
+    assert (resting.status, [part.quantity for part in resting.executions]) == (OrderStatus.PARTIALLY_FILLED, [10, 4])
+    market["AAA"] = LastTrade(Decimal(98), Decimal(1000), BAR + timedelta(days=3))
+    done = broker.order(ticket.client_order_id, symbol="AAA")
+    assert done is not None
+    assert (done.status, [part.quantity for part in done.executions]) == (OrderStatus.FILLED, [10, 4, 6])
+    paid = sum(part.quantity * part.price + part.fee for part in done.executions)
+    assert broker.account().cash == 100_000 - paid
+    assert broker.positions()[0].quantity == 20
+    assert len({part.execution_id for part in done.executions}) == 3
+
+
+def test_an_order_meets_the_market_of_when_it_arrives(market: dict[str, LastTrade], settings: Settings) -> None:
+    settings.QT_PAPER_LATENCY_MS = 250
+    now = [BAR]
+    broker = PaperBroker(_account().id, clock=lambda: now[0])
+    ticket = _ticket(Side.BUY, "1")
+    assert broker.place(ticket).status is OrderStatus.ACCEPTED
+    now[0] += timedelta(milliseconds=249)
+    assert broker.open_orders()[0].executions == ()
+    market["AAA"] = LastTrade(Decimal(200), Decimal(1_000_000))
+    now[0] += timedelta(milliseconds=1)
+    report = broker.order(ticket.client_order_id, symbol="AAA")
+    assert report is not None
+    assert (report.status, report.executions[0].price, report.executions[0].time) == (
+        OrderStatus.FILLED,
+        Decimal("200.1"),
+        now[0],
+    )
+
+
+def test_what_rests_ends_when_it_cannot_be_paid_for(market: dict[str, LastTrade]) -> None:
+    market["AAA"] = LastTrade(Decimal(100), Decimal(1_000_000), BAR)
+    broker = open_session("paper", _account("1000").id)
+    resting = _limit(Side.BUY, "8", "90")
+    assert broker.place(resting).status is OrderStatus.ACCEPTED
+    assert broker.place(_ticket(Side.BUY, "5")).status is OrderStatus.FILLED
+    market["AAA"] = LastTrade(Decimal(80), Decimal(1_000_000), BAR + timedelta(days=1))
+    ended = broker.order(resting.client_order_id, symbol="AAA")
+    assert ended is not None
+    assert ended.status is OrderStatus.CANCELLED
+    assert 0 < ended.filled < 8
+    assert "not enough cash" in ended.reason
+    assert 0 <= broker.account().cash < Decimal("0.1")

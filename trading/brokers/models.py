@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from trading.brokers.base import OrderStatus, Side
 from trading.core.encryption import CannotOpen, key_id
@@ -87,7 +88,7 @@ class PaperHolding(models.Model):
 
 
 class PaperOrder(models.Model):
-    """An order as the paper venue took it, with its one execution; a client order id is taken once."""
+    """An order as the paper venue took it, with its executions; a client order id is taken once."""
 
     id = models.BigAutoField(primary_key=True)
     account = models.ForeignKey(PaperAccount, on_delete=models.CASCADE, related_name="orders")
@@ -97,10 +98,16 @@ class PaperOrder(models.Model):
     quantity = models.DecimalField(max_digits=28, decimal_places=8)
     status = models.CharField(max_length=16, choices=[(status.value, status.value) for status in OrderStatus])
     filled_quantity = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
-    price = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
+    price = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0), help_text="On average.")
     fee = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
     reason = models.CharField(max_length=200, blank=True, default="")
-    received_at = models.DateTimeField(auto_now_add=True)
+    limit_price = models.DecimalField(max_digits=28, decimal_places=8, null=True, blank=True)
+    rests = models.BooleanField(default=False)
+    fills = models.JSONField(default=list, help_text="Quantity, price, fee and time of each; money as text.")
+    received_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=timezone.now, help_text="When it meets the market first.")
+    met_at = models.DateTimeField(null=True, blank=True, help_text="When it last met the market.")
+    met_bar = models.DateTimeField(null=True, blank=True, help_text="The bar that it met then.")
 
     class Meta:
         db_table = "paper_orders"

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 
 @dataclass(frozen=True)
 class LastTrade:
-    """The last close of a symbol and the volume of that bar."""
+    """The last close of a symbol, the volume of that bar, and when it began; None: it is the only one."""
 
     price: Decimal
     volume: Decimal
+    time: datetime | None = None
 
 
 LONGEST_SYMBOL = 32

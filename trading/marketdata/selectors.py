@@ -85,4 +85,4 @@ def closes(symbol: str, *, bars: int, interval: str = DAILY) -> Sequence[Decimal
 def last_trade(symbol: str) -> LastTrade | None:
     """The newest close as the paper venue asks for it."""
     newest = quote(symbol)
-    return None if newest is None else LastTrade(newest.price, newest.volume)
+    return None if newest is None else LastTrade(newest.price, newest.volume, newest.time)

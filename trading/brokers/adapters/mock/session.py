@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -10,14 +10,12 @@ from django.utils import timezone
 
 from trading.brokers.adapters.mock import market
 from trading.brokers.base import (
-    FINAL,
     AccountFill,
     Balance,
     Broker,
     BrokerRefused,
     Capabilities,
     Credentials,
-    Execution,
     Holding,
     OrderReport,
     OrderStatus,
@@ -27,13 +25,13 @@ from trading.brokers.base import (
 )
 from trading.brokers.instruments import Instrument, OptionChain, Quote
 from trading.brokers.models import MockOrder
+from trading.brokers.simulated import OPEN, fill, report, rounded
 
 CASH = Decimal(1_000_000)
 FEE_PER_CONTRACT = Decimal("2.25")
 SPOT_FEE = Decimal("0.0005")
 RENEWAL = timedelta(minutes=15)
 """How often the depth of the book is there anew for what rests."""
-OPEN = [status.value for status in OrderStatus if status not in FINAL]
 
 
 class MockBroker(Broker):
@@ -113,8 +111,7 @@ class MockBroker(Broker):
     def _trade(row: MockOrder, listed: Instrument, quantity: Decimal, price: Decimal, now: datetime) -> Decimal:
         fee = quantity * FEE_PER_CONTRACT if listed.expiry else quantity * price * SPOT_FEE
         if quantity > 0:
-            shown = {"quantity": quantity, "price": price, "fee": fee.quantize(market.SMALLEST, ROUND_HALF_UP)}
-            row.fills.append({**{name: str(value) for name, value in shown.items()}, "time": now.isoformat()})
+            row.fills.append(fill(quantity, price, rounded(fee), now))
         return quantity
 
     def _settle(self) -> None:
@@ -266,30 +263,8 @@ class MockBroker(Broker):
     def _refused(self, operation: str, code: str, message: str) -> BrokerRefused:
         return BrokerRefused(message, broker=self.name, operation=operation, code=code)
 
-    @staticmethod
-    def _report(row: MockOrder) -> OrderReport:
-        parts = tuple(
-            Execution(
-                f"mock-{row.id}-{number}",
-                Decimal(part["quantity"]),
-                Decimal(part["price"]),
-                Decimal(part["fee"]),
-                datetime.fromisoformat(part["time"]),
-                fee_asset="USD",
-            )
-            for number, part in enumerate(row.fills, 1)
-        )
-        return OrderReport(
-            row.client_order_id,
-            f"mock-{row.id}",
-            OrderStatus(row.status),
-            parts,
-            row.reason,
-            symbol=row.symbol,
-            side=Side(row.side),
-            quantity=row.quantity,
-            limit_price=row.limit_price,
-        )
+    def _report(self, row: MockOrder) -> OrderReport:
+        return report(row, self.name, self.currency)
 
 
 class MockAdapter:
