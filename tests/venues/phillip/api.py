@@ -12,8 +12,6 @@ from typing import Any
 from tests.venues.phillip.book import LISTED, OPEN, SCHEMA, Book
 from tests.venues.server import Ledger, Rejection, Request, Response, Venue
 
-PAGE = 50
-
 
 class PhillipVenue(Venue):
     """The venue behind the routes. Tokens live for ``lifetime`` seconds."""
@@ -23,12 +21,13 @@ class PhillipVenue(Venue):
         self.ledger = Ledger(ledger, SCHEMA)
         self.lifetime = 1800.0
         self.per_second = 50
+        self.page = 50
         self._asked: deque[float] = deque()
         with self.ledger.transaction() as connection:
             Book(connection).seed()
 
     def control(self, request: Request) -> Response:
-        """``/market`` symbol, bids, asks · ``/tokens`` lifetime, and revokes all · ``/limits`` per_second."""
+        """``/market`` symbol, bids, asks · ``/tokens`` lifetime, and revokes all · ``/limits`` per_second, page."""
         fields = json.loads(request.body or b"{}")
         match request.path:
             case "/market":
@@ -39,7 +38,8 @@ class PhillipVenue(Venue):
                 with self.ledger.transaction() as connection:
                     connection.execute("UPDATE tokens SET expires = 0")
             case "/limits":
-                self.per_second = fields["per_second"]
+                self.per_second = fields.get("per_second", self.per_second)
+                self.page = fields.get("page", self.page)
             case _:
                 return super().control(request)
         return Response(200, {})
@@ -125,18 +125,19 @@ class PhillipVenue(Venue):
             "SELECT * FROM orders WHERE client_id = ? AND (? IS NULL OR client_order_id = ?) AND id > ?"
             " AND (? = 0 OR status IN ('NEW', 'PARTIALLY_FILLED')) ORDER BY id LIMIT ?",
             account, *[params.get("clientOrderId")] * 2, int(params.get("cursor", 0)),
-            int(params.get("status") == "open"), PAGE + 1,
+            int(params.get("status") == "open"), self.page + 1,
         )  # fmt: skip
-        return _page([(row["id"], self._order(row)) for row in rows])
+        return _page(self.page, [(row["id"], self._order(row)) for row in rows])
 
     def _executions(self, account: str, params: dict[str, str]) -> Any:
         rows = self.ledger.rows(
             "SELECT executions.*, symbol, side, client_order_id FROM executions JOIN orders ON orders.id = order_id"
             " WHERE executions.client_id = ? AND (? IS NULL OR order_id = ?) AND executions.time >= ?"
             " AND executions.id > ? ORDER BY executions.id LIMIT ?",
-            account, *[params.get("orderId")] * 2, params.get("since", ""), int(params.get("cursor", 0)), PAGE + 1,
+            account, *[params.get("orderId")] * 2, params.get("since", ""), int(params.get("cursor", 0)), self.page + 1,
         )  # fmt: skip
         return _page(
+            self.page,
             [
                 (
                     row["id"],
@@ -169,9 +170,9 @@ class PhillipVenue(Venue):
         }
 
 
-def _page(rows: list[tuple[int, Any]]) -> dict[str, Any]:
-    more = len(rows) > PAGE
-    return {"items": [row for _, row in rows[:PAGE]], "next": str(rows[PAGE - 1][0]) if more else None}
+def _page(size: int, rows: list[tuple[int, Any]]) -> dict[str, Any]:
+    more = len(rows) > size
+    return {"items": [row for _, row in rows[:size]], "next": str(rows[size - 1][0]) if more else None}
 
 
 def _fields(request: Request) -> dict[str, Any]:

@@ -1,0 +1,271 @@
+"""Binance: within its filters whatever is asked, by its clock, within its limits, against its protocol on loopback."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from tests.venues.binance import rules as venue_rules
+from tests.venues.process import VenueProcess
+from tests.venues.server import Rejection
+from trading.brokers.adapters.binance import session as binance
+from trading.brokers.adapters.binance.answers import execution
+from trading.brokers.adapters.binance.filters import Breach, Rules
+from trading.brokers.base import (
+    Broker,
+    BrokerUnavailable,
+    OrderStatus,
+    OrderType,
+    Side,
+    Ticket,
+    TimeInForce,
+)
+from trading.brokers.registry import open_session
+from trading.core.ids import uuid7
+
+SYMBOL = "BTCUSDT"
+
+
+def _ticket(quantity: str = "0.1", limit: str | None = None, side: Side = Side.BUY, symbol: str = SYMBOL) -> Ticket:
+    ticket = Ticket(f"qt-{uuid7().hex[:29]}", symbol, side, Decimal(quantity))
+    if limit is None:
+        return ticket
+    return replace(ticket, order_type=OrderType.LIMIT, limit_price=Decimal(limit), time_in_force=TimeInForce.GTC)
+
+
+@pytest.fixture
+def venue(transactional_db: None, tmp_path: Path, settings: Settings) -> Iterator[VenueProcess]:
+    process = VenueProcess("binance", tmp_path / "ledger.sqlite")
+    settings.QT_EXECUTION_BINANCE_URL, settings.QT_BROKER_TIMEOUT_SECONDS = process.url, 5.0
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def broker(venue: VenueProcess) -> Iterator[Broker]:
+    credentials = {"api_key": "test-key", "api_secret": "test-secret"}
+    with open_session("binance", uuid7(), credentials=credentials) as session:
+        yield session
+
+
+def _orders(venue: VenueProcess) -> list[dict[str, Any]]:
+    return venue.ledger("SELECT * FROM orders ORDER BY order_id")
+
+
+# --- Filters ---------------------------------------------------------------------------------------------------------
+
+SYMBOLS = {name: Rules.read(symbol.info()) for name, symbol in venue_rules.SYMBOLS.items()}
+AVERAGES = {"BTCUSDT": "60000.005", "ETHUSDT": "3000.005", "SOLUSDT": "150.005", "ETHBTC": "0.050005"}
+
+
+def _fit(ticket: Ticket) -> Ticket:
+    return SYMBOLS[ticket.symbol].fit(ticket, lambda: Decimal(AVERAGES[ticket.symbol]))
+
+
+def test_quantities_go_down_to_the_lot_and_limits_to_the_tick_that_is_no_worse() -> None:
+    assert _fit(_ticket("0.123456789")).quantity == Decimal("0.12345")
+    assert _fit(_ticket("1.23456", symbol="ETHUSDT")).quantity == Decimal("1.234"), "market orders have a coarser step"
+    assert _fit(_ticket("1.23456", "3000", symbol="ETHUSDT")).quantity == Decimal("1.2345")
+    assert _fit(_ticket("0.1", "59999.999")).limit_price == Decimal("59999.99")
+    assert _fit(_ticket("0.1", "59999.991", side=Side.SELL)).limit_price == Decimal("60000")
+    assert _fit(_ticket("0.1", "59999.99", side=Side.SELL)).limit_price == Decimal("59999.99")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "limit", "filter_name"),
+    [
+        ("0.000009", None, "LOT_SIZE"),
+        ("9000.00001", "60000", "LOT_SIZE"),
+        ("80.00001", None, "MARKET_LOT_SIZE"),
+        ("0.00008", None, "NOTIONAL"),
+        ("0.00009", "55000", "NOTIONAL"),
+        ("151", "60000", "NOTIONAL"),
+        ("1", "0.001", "PRICE_FILTER"),
+        ("1", "1000000.01", "PRICE_FILTER"),
+        ("1", "12000", "PERCENT_PRICE_BY_SIDE"),
+        ("1", "300000.03", "PERCENT_PRICE_BY_SIDE"),
+    ],
+)
+def test_what_breaks_a_filter_is_told_by_its_name(quantity: str, limit: str | None, filter_name: str) -> None:
+    with pytest.raises(Breach, match=f"^{filter_name}:"):
+        _fit(_ticket(quantity, limit))
+
+
+@given(
+    symbol=st.sampled_from(sorted(SYMBOLS)),
+    side=st.sampled_from(Side),
+    quantity=st.decimals("0.00000001", "20000", allow_nan=False),
+    factor=st.none() | st.decimals("0.1", "6", places=9),
+)
+def test_what_is_sent_is_never_refused_for_a_filter(
+    symbol: str, side: Side, quantity: Decimal, factor: Decimal | None
+) -> None:
+    average = Decimal(AVERAGES[symbol])
+    limit = None if factor is None else str(average * factor)
+    try:
+        fitted = _fit(_ticket(str(quantity), limit, side, symbol))
+    except Breach:
+        return
+    assert fitted.quantity <= quantity
+    wire = {"quantity": f"{fitted.quantity.normalize():f}"}
+    if fitted.limit_price is not None and limit is not None:
+        assert side.sign * (fitted.limit_price - Decimal(limit)) <= 0
+        wire["price"] = f"{fitted.limit_price.normalize():f}"
+    try:
+        numbers = {name: venue_rules.number(wire, name) for name in wire}
+        venue_rules.check_filters(
+            venue_rules.SYMBOLS[symbol],
+            side=side.upper(),
+            price=numbers.get("price"),
+            quantity=numbers["quantity"],
+            average=average,
+        )
+    except Rejection as rejection:
+        pytest.fail(str(rejection))
+
+
+def test_the_old_names_of_filters_are_read_too() -> None:
+    row = venue_rules.SYMBOLS[SYMBOL].info()
+    new = {"NOTIONAL", "PERCENT_PRICE_BY_SIDE"}
+    row["filters"] = [entry for entry in row["filters"] if entry["filterType"] not in new] + [
+        {"filterType": "MIN_NOTIONAL", "minNotional": "7.0", "applyToMarket": True, "avgPriceMins": 5},
+        {"filterType": "PERCENT_PRICE", "multiplierUp": "1.1", "multiplierDown": "0.9", "avgPriceMins": 5},
+    ]
+    rules = Rules.read(row)
+    for ticket in (_ticket("0.0001", "60000"), _ticket("0.0001")):
+        with pytest.raises(Breach, match=r"below 7\.0"):
+            rules.fit(ticket, lambda: Decimal(60_000))
+    with pytest.raises(Breach, match="PERCENT_PRICE"):
+        rules.fit(_ticket("1", "66001"), lambda: Decimal(60_000))
+
+
+# --- Clock -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [-3_600_000, 3_600_000])
+def test_requests_are_timed_by_the_venues_clock(venue: VenueProcess, broker: Broker, offset: int) -> None:
+    venue.tell("/clock", offset=offset)
+    assert broker.place(_ticket()).status is OrderStatus.FILLED
+    venue.tell("/clock", offset=0)  # it jumps: the request is refused for its time, and is timed anew
+    ticket = _ticket()
+    assert broker.place(ticket).status is OrderStatus.FILLED
+    assert [row["client_order_id"] for row in _orders(venue)].count(ticket.client_order_id) == 1
+
+
+def test_a_clock_that_is_refused_again_is_not_asked_for_ever(venue: VenueProcess, broker: Broker) -> None:
+    body = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
+    venue.fault(method="POST", path="/api/v3/order", process="never", answer="status", status=400, body=body, times=9)
+    report = broker.place(_ticket())
+    assert (report.status, _orders(venue)) == (OrderStatus.REJECTED, [])
+    assert "-1021" in report.reason
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_ban_is_waited_out_by_all(venue: VenueProcess, broker: Broker) -> None:
+    body = {"code": -1003, "msg": "Way too much request weight used; IP banned until 1."}
+    venue.fault(
+        method="GET", path="/api/v3/account", process="never", answer="status", status=418, body=body,
+        headers={"Retry-After": "120"},
+    )  # fmt: skip
+    with pytest.raises(BrokerUnavailable) as banned:
+        broker.balances()
+    assert (banned.value.code, banned.value.retry_after) == ("418", 120)
+    credentials = {"api_key": "test-key", "api_secret": "test-secret"}
+    with (
+        open_session("binance", uuid7(), credentials=credentials) as another,
+        pytest.raises(BrokerUnavailable) as not_asked,
+    ):
+        another.place(_ticket())
+    assert not_asked.value.code == "throttled"
+    assert not_asked.value.retry_after == pytest.approx(120, abs=5)
+    assert _orders(venue) == []
+
+
+def test_too_many_orders_stop_orders_and_nothing_else(venue: VenueProcess, broker: Broker) -> None:
+    venue.tell("/limits", orders_per_10_seconds=1)
+    assert broker.place(_ticket()).status is OrderStatus.FILLED
+    for code in ("429", "throttled"):
+        with pytest.raises(BrokerUnavailable) as limited:
+            broker.place(_ticket())
+        assert limited.value.code == code
+    assert broker.open_orders() == ()
+    assert len(_orders(venue)) == 1
+
+
+def test_weight_that_others_used_is_counted(venue: VenueProcess, broker: Broker) -> None:
+    quote = {"symbol": SYMBOL, "bidPrice": "1", "bidQty": "1", "askPrice": "2", "askQty": "1"}
+    venue.fault(
+        method="GET", path="/api/v3/ticker/bookTicker", answer="status", status=200, body=quote,
+        headers={"X-MBX-USED-WEIGHT-1M": "5999"},
+    )  # fmt: skip
+    assert broker.quote(SYMBOL).ask == 2
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tokens FROM broker_budgets WHERE scope LIKE 'binance:%:weight'")
+        assert cursor.fetchone()[0] <= 1
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_id_that_is_open_is_not_placed_again(venue: VenueProcess, broker: Broker) -> None:
+    ticket = _ticket("0.1", "50000")
+    first = broker.place(ticket)
+    assert first.status is OrderStatus.ACCEPTED
+    assert broker.place(ticket) == first
+    assert len(_orders(venue)) == 1
+
+
+def test_an_order_that_fills_before_it_is_cancelled_is_filled(venue: VenueProcess, broker: Broker) -> None:
+    ticket = _ticket("0.1", "59000")
+    broker.place(ticket)
+    venue.tell("/market", symbol=SYMBOL, bids=[["58000", "1"]], asks=[["58000.01", "1"]])
+    report = broker.cancel(ticket.client_order_id, symbol=SYMBOL)
+    assert (report.status, report.executions[0].price) == (OrderStatus.FILLED, 59_000)
+
+
+def test_long_lists_are_read_to_their_end(venue: VenueProcess, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    tickets = [_ticket("0.25") for _ in range(4)]  # the first two of two trades each
+    parts = [part for ticket in tickets for part in broker.place(ticket).executions]
+    monkeypatch.setattr(binance, "PAGE", 2)
+    found = broker.fills(since, symbols=[SYMBOL, "ETHUSDT"])
+    assert [fill.execution for fill in found] == parts
+    assert {fill.client_order_id for fill in found} == {ticket.client_order_id for ticket in tickets}
+
+
+def test_fees_are_told_in_the_account_currency() -> None:
+    rules = SYMBOLS[SYMBOL]
+    trade = {"id": 7, "price": "60000.01", "qty": "0.3", "commission": "0.00004", "commissionAsset": "BNB"}
+
+    def worth(asset: str, amount: Decimal) -> Decimal:
+        return amount * {"BNB": Decimal("600.5")}[asset]
+
+    in_bnb = execution(rules, trade, 0, worth)
+    assert (in_bnb.fee, in_bnb.fee_asset, in_bnb.fee_quantity) == (Decimal("0.02402"), "BNB", 0)
+    in_base = execution(rules, {**trade, "commission": "0.0003", "commissionAsset": "BTC"}, 0, worth)
+    assert (in_base.fee, in_base.fee_quantity) == (Decimal("18.000003"), Decimal("0.0003"))
+    in_quote = execution(rules, {**trade, "commission": "18.000003", "commissionAsset": "USDT"}, 0, worth)
+    assert (in_quote.fee, in_quote.fee_quantity) == (Decimal("18.000003"), 0)
+
+
+def test_the_flag_and_the_url_choose_the_host(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> Any:
+        raise OSError("no name server")
+
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    credentials = {"api_key": "test-key", "api_secret": "test-secret"}
+    for is_testnet, host in ((True, "testnet.binance.vision"), (False, "api.binance.com")):
+        settings.QT_EXECUTION_BINANCE_TESTNET = is_testnet
+        with pytest.raises(BrokerUnavailable, match=f"^{host} could not be resolved"):
+            open_session("binance", uuid7(), credentials=credentials)
