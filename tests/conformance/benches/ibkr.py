@@ -134,8 +134,9 @@ class IbkrBench(Bench):
             if done["perm_id"] in numbers
         ]
 
-    def limit_depth(self, quantity: Decimal) -> None:
-        venue().do("depth", quantity=str(quantity))
+    def make_shallow(self) -> Decimal:
+        venue().do("depth", quantity="1")
+        return Decimal(1)
 
     def fault(self, kind: Fault, operation: Operation) -> None:
         if operation == "place":
