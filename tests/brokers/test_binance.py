@@ -25,6 +25,7 @@ from trading.brokers.base import (
     BrokerUnavailable,
     OrderStatus,
     OrderType,
+    OutcomeUnknown,
     Side,
     Ticket,
     TimeInForce,
@@ -232,6 +233,36 @@ def test_an_order_that_fills_before_it_is_cancelled_is_filled(venue: VenueProces
     venue.tell("/market", symbol=SYMBOL, bids=[["58000", "1"]], asks=[["58000.01", "1"]])
     report = broker.cancel(ticket.client_order_id, symbol=SYMBOL)
     assert (report.status, report.executions[0].price) == (OrderStatus.FILLED, 59_000)
+
+
+def test_an_order_is_not_believed_without_its_trades(venue: VenueProcess, broker: Broker) -> None:
+    """They come from another server than the order, and may be behind it."""
+    ticket = _ticket("0.35")
+    report = broker.place(ticket)
+    lists = [venue.ledger("SELECT * FROM trades WHERE 0"), [_shown(venue.ledger("SELECT * FROM trades")[0])]]
+    for listed in lists:
+        venue.fault(method="GET", path="/api/v3/myTrades", answer="status", status=200, body=listed)
+        with pytest.raises(BrokerUnavailable):
+            broker.order(ticket.client_order_id, symbol=SYMBOL)
+    assert broker.order(ticket.client_order_id, symbol=SYMBOL) == report
+    resting = _ticket("0.5", "59999")
+    broker.place(resting)
+    venue.tell("/market", symbol=SYMBOL, bids=[["58000", "1"]], asks=[["58000.01", "0.2"]])
+    venue.fault(method="GET", path="/api/v3/myTrades", answer="status", status=200, body=[])
+    with pytest.raises(OutcomeUnknown) as unknown:
+        broker.cancel(resting.client_order_id, symbol=SYMBOL)
+    assert unknown.value.operation == "cancel"
+    ended = broker.cancel(resting.client_order_id, symbol=SYMBOL)
+    assert (ended.status, ended.filled) == (OrderStatus.CANCELLED, Decimal("0.2"))
+
+
+def _shown(trade: dict[str, Any]) -> dict[str, Any]:
+    """A row of the ledger as the API lists it."""
+    return {
+        "symbol": trade["symbol"], "id": trade["id"], "orderId": trade["order_id"], "price": trade["price"],
+        "qty": trade["quantity"], "commission": trade["commission"], "commissionAsset": trade["asset"],
+        "time": trade["time"],
+    }  # fmt: skip
 
 
 def test_long_lists_are_read_to_their_end(venue: VenueProcess, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
