@@ -16,7 +16,7 @@ UPDATE paper_orders SET met_at = received_at, due_at = received_at, fills = json
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("brokers", "0005_mock_orders"),
+        ("brokers", "0006_mock_orders"),
     ]
 
     operations = [

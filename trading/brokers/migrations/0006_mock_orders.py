@@ -3,10 +3,12 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from trading.core.rowsecurity import TenantTable
+
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("brokers", "0004_ibkr"),
+        ("brokers", "0005_row_security"),
         ("tenants", "0004_sessions"),
     ]
 
@@ -56,4 +58,5 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("client", "client_order_id"), name="mock_orders_once")],
             },
         ),
+        TenantTable("mock_orders"),
     ]
