@@ -100,7 +100,7 @@ def verify(chain: UUID, *, now: datetime, watch: Watch = lambda sequence: None) 
                 f" {covers} on {signed.at}.",
             )
         )
-    return verdict(_unsigned(chain, covers, now))
+    return verdict(unsigned(chain, covers, now))
 
 
 class Walk:
@@ -199,7 +199,8 @@ def _beyond(chain: UUID) -> Break | None:
     )
 
 
-def _unsigned(chain: UUID, covers: int, now: datetime) -> Break | None:
+def unsigned(chain: UUID, covers: int, now: datetime) -> Break | None:
+    """An entry that a signed head should cover by now, where the newest one reaches to ``covers``."""
     entry = AuditEntry.objects.filter(chain=chain, sequence=covers + 1).first()
     if entry is None or entry.at > now - UNSIGNED_FOR:
         return None

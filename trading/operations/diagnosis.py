@@ -15,7 +15,9 @@ from django.conf import settings
 from django.core.checks import ERROR, run_checks
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 
+from trading.audit import heads, mirror, verification
 from trading.core.encryption import keyring
 from trading.core.rotation import standings
 from trading.jobs import processes
@@ -40,7 +42,7 @@ class Finding:
 def diagnose() -> Iterator[Finding]:
     """Look at everything; what cannot be looked at is a finding too, once."""
     said = set[Finding]()
-    for look in (_python, _settings, _files, _database, _secrets, _broker, _work):
+    for look in (_python, _settings, _files, _database, _secrets, _broker, _work, _audit):
         for finding in _guarded(look):
             if finding not in said:  # a server that is away is met again by the next look
                 said.add(finding)
@@ -182,3 +184,36 @@ def _work() -> Iterator[Finding]:
         elif queue.oldest_age is not None and queue.oldest_age.total_seconds() > OLD_SECONDS:
             fix = "Start more workers of this queue, or look at what its runs do."
             yield Finding("queues", "warning", f"a run of {queue.name} has waited {queue.oldest_age}", fix)
+
+
+def _audit() -> Iterator[Finding]:
+    fix = "python manage.py verify_audit --export; if that fails, correct QT_ADMIN_AUDIT_PATH, its owner or the disk."
+    try:
+        behind = mirror.behind()
+    except mirror.MirrorFailed as error:
+        yield Finding("audit", "error", f"the mirror cannot be read: {error}", fix)
+    else:
+        if behind:
+            yield Finding("audit", "warning", f"{behind} entries are not in {mirror.path()}", fix)
+        else:
+            yield Finding("audit", "ok", "every entry is mirrored")
+    now = timezone.now()
+    for chain in verification.chains():
+        try:
+            signed = heads.last(chain)
+        except heads.BadHead as error:
+            yield Finding("audit", "error", f"{heads.file_of(chain).name}: {error}", verification.ADVICE)
+            continue
+        late = verification.unsigned(chain, signed.sequence if signed is not None else 0, now)
+        if late is not None:
+            yield Finding("audit", "error", late.message, fix)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_trigger WHERE tgname = 'audit_log_refuse_change' AND tgenabled = 'A'"
+            " AND tgrelid = 'audit_log'::regclass"
+        )
+        if cursor.fetchone() is None:
+            message = "the database does not refuse changes of audit_log: its trigger is off or gone"
+            yield Finding(
+                "audit", "error", message, f"{verification.ADVICE} Then put the trigger back by its migration."
+            )

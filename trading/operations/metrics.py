@@ -6,6 +6,7 @@ from django.db.models import Count, F
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from trading.audit import mirror
 from trading.execution.selectors import gross_exposure
 from trading.jobs import processes, selectors
 from trading.jobs.models import JobAttempt
@@ -27,6 +28,7 @@ class LedgerCollector(Collector):
         yield from self._attempts()
         yield from self._processes()
         yield from self._guard()
+        yield from self._audit()
 
     def _queues(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily("job_queue_waiting", "Runs that wait.", labels=["queue"])
@@ -77,6 +79,14 @@ class LedgerCollector(Collector):
         exposure = GaugeMetricFamily("execution_gross_exposure", "As the last snapshots show it.")
         exposure.add_metric([], float(gross_exposure()))
         yield from (kill, refusals, exposure)
+
+    def _audit(self) -> Iterator[Metric]:
+        behind = GaugeMetricFamily("audit_mirror_behind", "Audit entries that this host's mirror lacks; -1: not known.")
+        try:
+            behind.add_metric([], mirror.behind())
+        except mirror.MirrorFailed:
+            behind.add_metric([], -1)
+        yield behind
 
 
 LEDGER = CollectorRegistry()
