@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
+import psycopg
 import structlog
 from django.db import OperationalError, connection, transaction
-from django.db.models import DateTimeField, Func
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from trading.audit import actors, mirror
-from trading.audit.canonical import contents, digest, plain, text
+from trading.audit.canonical import digest, plain, text
 from trading.audit.models import PLATFORM, AuditEntry, AuditHead
 from trading.core.ids import uuid7_at
 from trading.core.logs import hide_secrets
@@ -21,11 +23,18 @@ log = structlog.get_logger("quantum.audit")
 _ACTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
-class _Clock(Func):
-    """The database's clock at this very moment, not at the transaction's beginning."""
-
-    function = "clock_timestamp"
-    output_field = DateTimeField()
+_HEAD: Final = """
+    SELECT sequence, hash, at, clock_timestamp() AS now FROM audit_heads WHERE chain = %(chain)s FOR NO KEY UPDATE
+"""
+_APPEND: Final = """
+    WITH entry AS (
+        INSERT INTO audit_log
+               (id, chain, client_id, sequence, at, actor, action, subject, data, request_id, previous_hash, hash)
+        VALUES (%(id)s, %(chain)s, %(client_id)s, %(sequence)s, %(at)s, %(actor)s, %(action)s, %(subject)s, %(data)s,
+                %(request_id)s, %(previous_hash)s, %(hash)s)
+    )
+    UPDATE audit_heads SET sequence = %(sequence)s, hash = %(hash)s, at = %(at)s WHERE chain = %(chain)s
+"""
 
 
 def record(
@@ -49,24 +58,26 @@ def record(
         raise RuntimeError("an audit entry belongs to the transaction of what it records: open one around both")
     if not _ACTION.fullmatch(action) or len(action) > 64:
         raise ValueError(f"{action!r} is not a dotted name such as order.sent")
-    head, now = _lock(chain if client_id is None else client_id, client_id)
-    at = now if head.at is None else max(now, head.at + timedelta(microseconds=1))  # clocks may step back
-    covered = contents(
+    place = chain if client_id is None else client_id
+    head = _lock(place, client_id)
+    # Clocks may step back; ids and times grow along a chain all the same.
+    at = head["now"] if head["at"] is None else max(head["now"], head["at"] + timedelta(microseconds=1))
+    entry = AuditEntry(
         id=uuid7_at(at),
-        chain=head.chain,
-        sequence=head.sequence + 1,
+        chain=place,
+        client_id=client_id,
+        sequence=head["sequence"] + 1,
         at=at,
         actor=_line(actors.current() if actor is None else actor),
         action=action,
         subject=_line(subject),
         data=plain(data or {}),
         request_id=text(actors.request_id(), 64),
-        previous_hash=head.hash,
+        previous_hash=head["hash"],
     )
-    values = {**covered, "id": UUID(covered["id"]), "chain": head.chain, "at": at}
-    entry = AuditEntry(**values, client_id=client_id, hash=digest(covered))
-    entry.save(force_insert=True)
-    AuditHead.objects.filter(chain=head.chain).update(sequence=entry.sequence, hash=entry.hash, at=at)
+    entry.hash = digest(entry.contents)
+    values = {column.attname: getattr(entry, column.attname) for column in AuditEntry._meta.concrete_fields}
+    _execute(_APPEND, {**values, "data": Jsonb(entry.data)})
 
     def follow() -> None:  # not a partial: Django logs a failed hook by its name, which a partial lacks
         mirror.follow(entry)
@@ -91,14 +102,21 @@ def record_for_clients(action: str, *, subject: str = "", data: Mapping[str, Any
             log.error("audit.client_not_told", action=action, client_id=str(client_id), error=str(error).strip())
 
 
-def _lock(chain: UUID, client_id: UUID | None) -> tuple[AuditHead, datetime]:
+def _lock(chain: UUID, client_id: UUID | None) -> dict[str, Any]:
     """The head of a chain, locked, and the time after the lock was had."""
-    rows = AuditHead.objects.select_for_update(no_key=True).filter(chain=chain).annotate(now=_Clock())
-    head = rows.first()
-    if head is None:
+    found = _execute(_HEAD, {"chain": chain})
+    if not found:
         AuditHead.objects.bulk_create([AuditHead(chain=chain, client_id=client_id)], ignore_conflicts=True)
-        head = rows.get()
-    return head, head.now
+        found = _execute(_HEAD, {"chain": chain})
+    return found[0]
+
+
+def _execute(statement: LiteralString, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a statement that the server prepares, as it comes with every entry; in the open transaction."""
+    with connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
+        with cursor.execute(statement, values, prepare=True):
+            return cursor.fetchall() if cursor.description else []
 
 
 def _line(value: str) -> str:
