@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connections, transaction
 
 from tests.audit.conftest import write
@@ -148,3 +149,15 @@ def test_many_writers_leave_whole_lines_in_order(desk: Client, other: Client, mi
     mirror.catch_up()
     for client in (desk, other):
         assert [number for chain, number in places(mirror_path) if chain == str(client.id)] == list(range(1, 51))
+
+
+def test_the_check_that_the_documentation_shows_holds_for_every_line(desk: Client, mirror_path: Path) -> None:
+    shown = (settings.BASE_DIR / "docs" / "audit.md").read_text()
+    code = next(block.partition("```")[0] for block in shown.split("```python\n") if block.startswith("import hashlib"))
+    with transaction.atomic():
+        record("test.done", client_id=desk.id, subject="thing:€", data={"z": [1, None, True], "a": {"ü": "\u2028"}})
+    write(None)
+    for line in mirror_path.read_text().splitlines():
+        exec(code, {"line": line})
+        with pytest.raises(AssertionError):
+            exec(code, {"line": line.replace('"actor":"system"', '"actor":"System"')})

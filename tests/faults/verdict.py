@@ -9,6 +9,7 @@ from uuid import UUID
 from tests.faults.jobs import order_id
 from tests.faults.stack import rows
 from tests.faults.venue import Booked
+from trading.audit import verification
 
 RESCUE_SECONDS = 30.0
 CLOCK_TOLERANCE_SECONDS = 0.05
@@ -54,6 +55,7 @@ def of(log: Any, orders: Sequence[Booked], client_concurrency: int) -> dict[str,
         "orders_sent": sum(order.submitted for order in orders),
         "schedule_slots": rows("SELECT count(*) FROM job_runs WHERE job = 'drill-tick'")[0][0],
         "client_peak": _peak(),
+        "audit_entries": rows("SELECT count(*) FROM audit_log")[0][0],
     }
     wrong = {
         "runs lost": len(set(log.enqueued) - set(drilled)),
@@ -85,6 +87,7 @@ def of(log: Any, orders: Sequence[Booked], client_concurrency: int) -> dict[str,
             " GROUP BY schedule_slot HAVING count(*) > 1) d"
         )[0][0],
         "schedule silent": int(counts["schedule_slots"] == 0),
+        "audit chains broken": _broken_chains(),
     }
     return {**counts, "wrong": wrong, "violations": [f"{count} {name}" for name, count in wrong.items() if count]}
 
@@ -149,3 +152,10 @@ def _untrue(log: Any, drilled: dict[Any, tuple[Any, ...]]) -> int:
 def _was_done(key: UUID) -> bool:
     """Whether the run's work was done when the request to cancel it came."""
     return bool(rows("SELECT 1 FROM drill_effects WHERE run_id = %s AND step = 'patient'", key))
+
+
+def _broken_chains() -> int:
+    """Audit chains of which an entry is missing, changed or out of place."""
+    now = rows("SELECT now()")[0][0]
+    verdicts = [verification.verify(chain, now=now) for chain in verification.chains()]
+    return sum(verdict.broken is not None for verdict in verdicts)
