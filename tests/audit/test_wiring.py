@@ -209,10 +209,12 @@ class TestAdmin:
         assert (entry.action, entry.actor, entry.subject) == (
             "admin.client.added", "operator:ops", f"tenants.client:{client.id}",
         )  # fmt: skip
+        assert entry.data["values"] == {"name": "New desk", "is_active": "True"}
         site.post(f"/admin/tenants/client/{client.id}/change/", {"name": "New desk"})
         changed = AuditEntry.objects.get(action="admin.client.changed")
         assert changed.data["object"] == "New desk"
-        assert "Is active" in json.dumps(changed.data["change"])
+        assert changed.data["change"] == [{"changed": {"fields": ["Is active"]}}]
+        assert changed.data["values"] == {"is_active": "False"}
         interval = IntervalSchedule.objects.create(every=7, period=IntervalSchedule.SECONDS)
         site.post(f"/admin/django_celery_beat/intervalschedule/{interval.pk}/delete/", {"post": "yes"})
         assert newest().action == "admin.interval.deleted"
@@ -251,6 +253,19 @@ class TestAdmin:
         (entry,) = AuditEntry.objects.all()
         assert (entry.action, entry.client_id) == ("admin.user.changed", ann.client_id)
         assert "canary" not in json.dumps(entry.contents)
+
+    def test_who_was_made_what_is_told_but_no_password(self, site: Http, desk: Client) -> None:
+        given = {"username": "new", "role": "trader", "client": str(desk.id)}
+        password = {"password1": "canary-pass-8271", "password2": "canary-pass-8271", "usable_password": "true"}
+        assert site.post("/admin/tenants/user/add/", {**given, **password}).status_code == 302
+        added = AuditEntry.objects.get(action="admin.user.added").data
+        assert (added["values"]["username"], added["values"]["role"]) == ("new", "trader")
+        assert added["values"]["client"] == str(desk.id)
+        assert added["values"]["password"] == "[hidden]"
+        user = User.objects.get(username="new")
+        given = {"username": "new", "role": "owner", "client": str(desk.id), "is_active": "on"}
+        assert site.post(f"/admin/tenants/user/{user.pk}/change/", given).status_code == 302
+        assert AuditEntry.objects.get(action="admin.user.changed").data["values"] == {"role": "owner"}
 
     def test_nothing_is_deleted_in_bulk_as_that_is_not_recorded(self, operator: User) -> None:
         request = RequestFactory().get("/admin/")

@@ -15,7 +15,7 @@ GENESIS: Final = "0" * 64
 """Stands where the hash of an entry before would, in the first one of a chain."""
 MAX_TEXT: Final = 500
 MAX_DEPTH: Final = 6
-MAX_BYTES: Final = 8_192
+MAX_BYTES: Final = 32_768
 
 
 def encode(value: Any) -> bytes:
