@@ -9,6 +9,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("", include("trading.web.urls")),
     path("", include("trading.tenants.urls")),
+    path("", include("trading.audit.urls")),
     path("", include("trading.jobs.urls")),
     path("", include("trading.backtests.urls")),
     path("", include("trading.brokers.urls")),

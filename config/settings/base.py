@@ -266,6 +266,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Broker accounts", "key", "admin:brokers_brokeraccount_changelist"),
                     _link("Parameters", "tune", "admin:tenants_parameters_changelist"),
                     _link("Changed settings", "settings", "admin:core_changedsetting_changelist"),
+                    _link("Audit log", "history", "admin:audit_auditentry_changelist"),
                 ],
             },
             {

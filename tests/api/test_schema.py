@@ -32,6 +32,7 @@ PATHS = {
     "/jobs/runs/{run_id}/events",
     "/internal/tasks/{job}",
     "/clients/onboard",
+    "/clients/{client_id}/audit",
     "/clients/{client_id}/connect-broker",
     "/clients/{client_id}/agent/parameters",
     "/settings",

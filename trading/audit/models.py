@@ -70,6 +70,7 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(name="audit_log_by_client", fields=["client", "-id"]),
             models.Index(name="audit_log_by_action", fields=["action", "-id"]),
+            models.Index(name="audit_log_by_actor", fields=["actor", "-id"]),
         ]
 
     def __str__(self) -> str:

@@ -1,11 +1,13 @@
 """Lists in pages: newest first, by key, so that the thousandth page costs what the first does."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
+from django.utils.dateparse import parse_datetime
 from rest_framework.request import Request
 
 from trading.core.errors import invalid
@@ -35,6 +37,23 @@ def page(request: Request, rows: QuerySet[Any], *, filters: tuple[str, ...]) -> 
     kept = {name: value for name, value in request.query_params.items() if name != "cursor"}
     query = urlencode({**kept, "cursor": str(found[limit - 1].pk)})
     return found[:limit], request.build_absolute_uri(f"{request.path}?{query}")
+
+
+def moment(request: Request, name: str) -> datetime | None:
+    """The time that the query's ``name`` holds, in UTC, which a time without a zone means too; None without it."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise invalid(["query", name], "must be a time such as 2026-11-21T09:30:00Z")
+    try:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:
+        raise invalid(["query", name], "is past what a calendar holds") from None
 
 
 def _limit(text: str) -> int:

@@ -1,11 +1,10 @@
 """``/jobs/runs`` and its sub-resources, and ``/internal/tasks/{job}``."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +13,7 @@ from trading.audit.services import record
 from trading.core.errors import ApiError, Invalid, NotFound, invalid
 from trading.core.idempotency import HEADER, once
 from trading.core.middleware import request_id
-from trading.core.pagination import page
+from trading.core.pagination import moment, page
 from trading.core.parsing import parse
 from trading.core.schema import ErrorSerializer
 from trading.jobs import selectors, services, signatures
@@ -74,26 +73,9 @@ class RunListView(ScopedView):
         job = query.get("job")
         if job is not None and ("\x00" in job or len(job) > 64):
             raise invalid(["query", "job"], "not the slug of a job")
-        rows = selectors.listed(visible(caller(request)), state=state, job=job, since=_since(query.get("since")))
+        rows = selectors.listed(visible(caller(request)), state=state, job=job, since=moment(request, "since"))
         found, following = page(request, rows, filters=FILTERS)
         return Response({"results": [selectors.summary(run) for run in found], "next": following})  # type: ignore[arg-type]
-
-
-def _since(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise invalid(["query", "since"], "must be a time such as 2026-11-21T09:30:00Z")
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise invalid(["query", "since"], "is past what a calendar holds") from None
 
 
 class RunView(ScopedView):

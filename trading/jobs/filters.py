@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
 
-from trading.jobs import selectors
+from trading.core.ids import first_uuid7_at
 from trading.jobs.models import JobRun
 from trading.jobs.registry import QUEUES, registry
 
@@ -61,4 +61,4 @@ class CreatedFilter(DropdownFilter):  # type: ignore[misc]  # untyped upstream
     def queryset(self, request: HttpRequest, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
         """The runs created since then."""
         span = self.SPANS.get(self.value() or "")
-        return queryset.filter(id__gte=selectors.newest_id_before(timezone.now() - span[1])) if span else queryset
+        return queryset.filter(id__gte=first_uuid7_at(timezone.now() - span[1])) if span else queryset

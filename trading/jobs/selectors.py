@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db.models import QuerySet
 
+from trading.core.ids import first_uuid7_at
 from trading.jobs.chain import WAITING as WAITING_STEP
 from trading.jobs.chain import links
 from trading.jobs.ledger import execute
@@ -45,7 +45,7 @@ def listed(
     if job is not None:
         rows = rows.filter(job=job)
     if since is not None:
-        rows = rows.filter(id__gte=newest_id_before(since))
+        rows = rows.filter(id__gte=first_uuid7_at(since))
     return rows.only(*LISTED)
 
 
@@ -156,8 +156,3 @@ def queue_states() -> list[QueueState]:
         {"limit": COUNTED_AT_MOST},
     )
     return [QueueState(**row) for row in rows]
-
-
-def newest_id_before(moment: datetime) -> UUID:
-    """The smallest id that a run created at ``moment`` or later can have: ids begin with their time of creation."""
-    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)

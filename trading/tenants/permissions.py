@@ -39,6 +39,7 @@ class Permission(StrEnum):
     OPEN = "open"
     OWN_SESSION = "own_session"
     SEE_ACCOUNT = "see_account"
+    SEE_AUDIT = "see_audit"
     SEE_RUNS = "see_runs"
     CHANGE_RUNS = "change_runs"
     RESEARCH = "research"
@@ -70,6 +71,7 @@ HOLDERS: Final[Mapping[Permission, frozenset[str]]] = {
     Permission.OWN_SESSION: _READERS,
     # Positions, trades, proposals, decisions, briefs, the agent's status, liquidity, models, backtests, the stream.
     Permission.SEE_ACCOUNT: _READERS,
+    Permission.SEE_AUDIT: _READERS,
     Permission.SEE_RUNS: _READERS | {Holder.CRON},
     Permission.CHANGE_RUNS: _TRADERS | {Holder.CRON},
     # Backtests, sweeps and presets: costs work, moves no money.
