@@ -81,13 +81,15 @@ def sharing(clients: list[UUID], threads: int, each: int) -> dict[str, Any]:
     from django.db import connections, transaction
 
     from trading.audit.services import record
+    from trading.core.scope import tenant_scope
 
     def run(chains: list[UUID]) -> float:
         def work(client_id: UUID) -> None:
             try:
-                for _ in range(each):
-                    with transaction.atomic():
-                        record("risk.refused", client_id=client_id, data=DATA)
+                with tenant_scope(client_id):
+                    for _ in range(each):
+                        with transaction.atomic():
+                            record("risk.refused", client_id=client_id, data=DATA)
             finally:
                 connections.close_all()
 
@@ -139,15 +141,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     with platform():
+        from trading.core.scope import platform_scope, tenant_scope
         from trading.tenants.models import Client
 
-        made = Client.objects.bulk_create([Client(name=f"Desk {number}") for number in range(options.threads + 2)])
-        clients = [client.id for client in made]
-        figures = {
-            "cost": cost(clients[-1], options.count),
-            "sharing": sharing(clients, options.threads, options.each),
-            "walk": walk(clients[-2], options.entries),
-        }
+        with platform_scope():
+            made = Client.objects.bulk_create([Client(name=f"Desk {number}") for number in range(options.threads + 2)])
+            clients = [client.id for client in made]
+        with tenant_scope(clients[-1]):
+            figures = {"cost": cost(clients[-1], options.count)}
+        figures["sharing"] = sharing(clients, options.threads, options.each)
+        with platform_scope():
+            figures["walk"] = walk(clients[-2], options.entries)
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json:
