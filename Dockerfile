@@ -1,7 +1,8 @@
 # One image for every process of the Procfile.
 FROM python:3.11-slim
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --create-home --uid 10001 quantum
+# A volume takes its owner from the folder that it is mounted on.
+RUN useradd --create-home --uid 10001 quantum && install --directory --owner=quantum --mode=700 /audit
 WORKDIR /app
 COPY requirements/production.txt requirements/
 RUN pip install --require-hashes -r requirements/production.txt

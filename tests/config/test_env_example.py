@@ -80,3 +80,12 @@ def test_compose_has_no_password_of_its_own(compose: dict[str, Any]) -> None:
     text = (PROJECT / "docker-compose.yml").read_text()
     for name in ("SECRET_KEY", "JWT_SECRET", "POSTGRES_PASSWORD", "FLOWER_BASIC_AUTH", "QT_ADMIN_TOKEN"):
         assert re.search(rf"\$\{{{name}:\?", text), name
+
+
+def test_compose_keeps_one_audit_mirror_for_all_processes(compose: dict[str, Any]) -> None:
+    for name in ("web", "worker", "bulk", "beat"):
+        service = compose["services"][name]
+        folder = service["environment"]["QT_ADMIN_AUDIT_PATH"].rpartition("/")[0]
+        assert f"audit:{folder}" in service["volumes"], name
+    assert "audit" in compose["volumes"]
+    assert f"--mode=700 {folder}" in (PROJECT / "Dockerfile").read_text()
