@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 from django.core import signing
 from django.db import connection
 from hypothesis import given
@@ -183,6 +184,35 @@ def test_how_an_order_stands(status: str, traded: bool, refusal: str, shown: Ord
         books.commission(cost("0000e0d5.01.01.01", 1.0))
     report = books.report(fact)
     assert (report.status, report.limit_price, report.symbol) == (shown, 150, "AAPL")
+
+
+def test_what_the_venue_tells_no_more_is_let_go_of_when_it_has_ended() -> None:
+    clock = [0.0]
+    books = Books(clock=lambda: clock[0])
+    for perm_id, status in ((1, "Filled"), (2, "Submitted"), (3, "Filled")):
+        books.open_order(perm_id, contract(), order(perm_id, f"qt-{perm_id}"), told(status))
+        books.execution(-1, contract(), part(f"0000e0d5.{perm_id:02d}.01.01", 10, 200.01, perm_id, f"qt-{perm_id}"))
+        books.commission(cost(f"0000e0d5.{perm_id:02d}.01.01", 1.0))
+    clock[0] = 2 * 86_400.0
+    books.completed_order(contract(), order(3, "qt-3"), told("Filled"))
+    clock[0] += 1
+    books.forget_what_is_long_over()
+    assert [books.by_ref(f"qt-{number}") is not None for number in (1, 2, 3)] == [False, True, True]
+    assert sorted(books.parts) == ["0000e0d5.02.01", "0000e0d5.03.01"]
+    assert all(books.is_told_whole(fact) for fact in books.facts.values())
+
+
+def test_the_orders_of_another_account_are_not_ours() -> None:
+    books = Books(account="DU1")
+    books.open_order(1, contract(), order(1, account="DU2"), told("Submitted"))
+    mine = part("0000e0d5.01.01.01", 10, 200.01)
+    mine.acctNumber = "DU2"
+    books.execution(-1, contract(), mine)
+    assert (books.facts, books.parts) == ({}, {})
+    books.open_order(2, contract(), order(2, account="DU1"), told("Submitted"))
+    mine.acctNumber = "DU1"
+    books.execution(-1, contract(), mine)
+    assert len(books.facts) == len(books.parts) == 1
 
 
 def test_what_has_ended_does_not_begin_again() -> None:
@@ -471,3 +501,11 @@ def test_a_worker_never_brings_in_the_library() -> None:
 def test_the_day_of_a_symbol() -> None:
     assert symbols.expiry_date("20270319") == date(2027, 3, 19)
     assert symbols.expiry_date("202703") is None
+
+
+def test_without_redis_nothing_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = redis.Redis(unix_socket_path="/nonexistent/valkey.sock", socket_connect_timeout=1)
+    monkeypatch.setattr(channel, "client", lambda: nobody)
+    with pytest.raises(BrokerUnavailable) as error:
+        call()
+    assert error.value.code == "no_redis"

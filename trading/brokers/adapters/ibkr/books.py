@@ -16,6 +16,7 @@ from trading.brokers.base import AccountFill, Execution, OrderReport, OrderStatu
 
 FEE_PATIENCE_SECONDS = 60.0
 """An execution whose commission the venue has not told for so long counts without one."""
+MEMORY_SECONDS = 2 * 86_400.0
 ENDED = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 """Not ``Inactive``: such an order may be woken, and it can be cancelled."""
 
@@ -35,6 +36,7 @@ class Fact:
     client_id: int = -1
     refusal: str = ""
     """Why the venue does not work it, as it said."""
+    told_at: float = 0.0
 
     @property
     def has_ended(self) -> bool:
@@ -56,14 +58,16 @@ class Part:
     price: Decimal
     time: datetime
     first_seen: float
+    told_at: float
     fee: Decimal | None = None
     fee_asset: str = ""
 
 
 @dataclass
 class Books:
-    """All that was told. ``on_change`` is called after each thing."""
+    """All that was told of ``account``, or of any while that is empty. ``on_change`` is called after each thing."""
 
+    account: str = ""
     on_change: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.monotonic
     facts: dict[int, Fact] = field(default_factory=dict)
@@ -72,6 +76,9 @@ class Books:
     """The orders that were told since this was last emptied."""
     shown_ended: set[int] = field(default_factory=set)
     _fees: dict[str, tuple[Decimal, str]] = field(default_factory=dict)
+    _newest: dict[str, int] = field(default_factory=dict)
+    """By our id, the permanent number of the newest order under it."""
+    _stems: dict[int, set[str]] = field(default_factory=dict)
 
     def open_order(self, order_id: int, contract: Any, order: Any, state: Any) -> None:
         """An order that is open, or has just ended."""
@@ -100,6 +107,8 @@ class Books:
             self.on_change()
 
     def _fact(self, contract: Any, order: Any, status: str) -> Fact | None:
+        if self.account and order.account != self.account:
+            return None
         try:
             symbol = symbols.write(contract)
         except symbols.NoSymbol:
@@ -113,6 +122,8 @@ class Books:
         if known is None:
             known = Fact(order.permId, order.orderRef, symbol, side, quantity, None, status)
             self.facts[order.permId] = known
+            self._newest[known.ref] = max(known.perm_id, self._newest.get(known.ref, 0))
+        known.told_at = self.clock()
         known.quantity = quantity
         known.limit_price = limit if "LMT" in order.orderType else None
         if not (known.has_ended and status not in ENDED):  # what has ended does not begin again: it was told late
@@ -121,6 +132,8 @@ class Books:
 
     def execution(self, request_id: int, contract: Any, execution: Any) -> None:
         """A part of an order that was traded; a later statement of the same replaces the earlier."""
+        if self.account and execution.acctNumber != self.account:
+            return
         stem, _, statement = execution.execId.rpartition(".")
         quantity, price, side = number(execution.shares), number(execution.price), side_of(execution.side)
         if not stem or not statement.isdigit() or quantity is None or price is None or side is None:
@@ -132,13 +145,15 @@ class Books:
             symbol = symbols.write(contract)
         except symbols.NoSymbol:
             symbol = contract.localSymbol
-        first_seen = self.clock() if known is None else known.first_seen
+        now = self.clock()
+        first_seen = now if known is None else known.first_seen
         part = Part(stem, int(statement), execution.permId, execution.orderRef, symbol, side, quantity, price,
-                    execution.time.astimezone(UTC), first_seen)  # fmt: skip
+                    execution.time.astimezone(UTC), first_seen, now)  # fmt: skip
         if known is not None:
             part.fee, part.fee_asset = known.fee, known.fee_asset
         part.fee, part.fee_asset = self._fees.get(execution.execId, (part.fee, part.fee_asset))
         self.parts[stem] = part
+        self._stems.setdefault(part.perm_id, set()).add(stem)
         self.on_change()
 
     def commission(self, report: Any) -> None:
@@ -155,12 +170,26 @@ class Books:
 
     def by_ref(self, ref: str) -> Fact | None:
         """The newest order under one of our ids."""
-        found = [fact for fact in self.facts.values() if fact.ref == ref]
-        return max(found, key=lambda fact: fact.perm_id) if found else None
+        return self.facts.get(self._newest.get(ref, 0))
 
     def parts_of(self, fact: Fact) -> list[Part]:
         """The executions of an order, oldest first."""
-        return sorted((part for part in self.parts.values() if part.perm_id == fact.perm_id), key=_when)
+        return sorted((self.parts[stem] for stem in self._stems.get(fact.perm_id, ())), key=_when)
+
+    def forget_what_is_long_over(self) -> None:
+        """Let go of what has ended and was not told for two days: the venue lists those of the day alone."""
+        before = self.clock() - MEMORY_SECONDS
+        for fact in [fact for fact in self.facts.values() if fact.has_ended and fact.told_at < before]:
+            if self._newest.get(fact.ref) == fact.perm_id:
+                del self._newest[fact.ref]
+            del self.facts[fact.perm_id]
+        for part in [part for part in self.parts.values() if part.told_at < before and part.perm_id not in self.facts]:
+            del self.parts[part.stem]
+            self._stems[part.perm_id].discard(part.stem)
+            if not self._stems[part.perm_id]:
+                del self._stems[part.perm_id]
+        stems = self.parts.keys()
+        self._fees = {exec_id: fee for exec_id, fee in self._fees.items() if exec_id.rpartition(".")[0] in stems}
 
     def is_told_whole(self, fact: Fact) -> bool:
         """Whether the fees of all its executions are known, and of a filled order all executions."""

@@ -127,7 +127,7 @@ class Link:
         opening.result()
         ib.wrapper.clientId = self.credentials.client_id
         ib.client.updateReqId(await self.first_order_id())
-        self.account = self._choose_account(ib.client.getAccounts())
+        self.account = self.books.account = self._choose_account(ib.client.getAccounts())
         ib.client.apiEnd += lambda: self._break("not_connected", "the gateway closed the connection")
         await self.refresh()
         await self.ask_positions()
@@ -260,6 +260,7 @@ class Link:
             await self.ask(lambda ib: ib.reqCompletedOrdersAsync(False), "the completed orders")
             await self.ask(lambda ib: ib.reqExecutionsAsync(), "the executions")
             self.books.shown_open |= still_open
+            self.books.forget_what_is_long_over()
 
     async def ask_positions(self) -> list[Any]:
         """All positions: tuples of account, contract, quantity and average cost."""

@@ -1,6 +1,7 @@
 """Prices and greeks as they come over the wire."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -139,7 +140,8 @@ class Lines:
         """End a subscription; one of a connection that is gone has ended with it."""
         if self._open.pop(request_id, None) is not None and self.link.ready.is_set():
             await self.link.turn()
-            self.link.ib.client.cancelMktData(request_id)
+            with contextlib.suppress(ConnectionError):
+                self.link.ib.client.cancelMktData(request_id)
 
     async def quotes(self, wanted: Sequence[Found], *, seconds: float) -> list[Quote]:
         """A quote of each, as far as it came in ``seconds``; raises for what the venue gives no prices of."""

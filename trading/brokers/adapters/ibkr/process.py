@@ -87,7 +87,7 @@ class Holder:
         address = f"{pinned.address}:{pinned.port}"
         lease = Lease(address, self.client_id, uuid4())
         while not await self._keep(lease):
-            if await self._stored(lease.is_anothers):
+            if await self._is_anothers(lease):
                 message = "This gateway is another client's. An operator can free it in the admin."
                 self._trouble = BrokerRefused(message, broker=NAME, operation="session", code="login_in_use")
                 return None
@@ -210,6 +210,13 @@ class Holder:
         if kept:
             self._held_until = time.monotonic() + LEASE_SECONDS
         return kept
+
+    async def _is_anothers(self, lease: Lease) -> bool:
+        try:
+            return bool(await self._stored(lease.is_anothers))
+        except DatabaseError as error:
+            log.warning("ibkr.no_database", error=str(error).strip())
+            return False
 
     async def _stored(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, function)

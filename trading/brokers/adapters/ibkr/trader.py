@@ -271,6 +271,10 @@ class Trader:
 
     async def replace(self, client_order_id: str, ticket: Ticket, begin_by: float) -> OrderReport:
         """Cancel one order, and send another when that is confirmed."""
+        try:
+            await self.link.refresh()
+        except (LinkDown, RequestFailed) as error:
+            raise self._unavailable("replace", "not_connected", f"nothing was changed: {error}") from error
         fact = self.books.by_ref(client_order_id)
         was_over = fact is not None and fact.has_ended
         old = await self.cancel(client_order_id)
