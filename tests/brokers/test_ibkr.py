@@ -431,4 +431,12 @@ def test_what_ends_with_the_supervisor(bench: IbkrBench, broker: Broker) -> None
     children = eventually(lambda: psutil.Process(other.pid).children(), 30)
     os.kill(other.pid, signal.SIGKILL)
     other.wait(timeout=10)
-    eventually(lambda: not any(child.is_running() for child in children), 30)
+    eventually(lambda: not any(_is_living(child) for child in children), 30)
+
+
+def _is_living(process: psutil.Process) -> bool:
+    """Whether it runs; where nobody reaps orphans, a dead one stays a zombie."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
