@@ -5,8 +5,8 @@ from typing import cast
 
 from django.core.asgi import get_asgi_application
 
-from trading.core.asgi import Application, BodyLimit
+from trading.core.asgi import Application, BodyLimit, Sane
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
 os.environ["QT_DB_POOL"] = "1"
-application = BodyLimit(cast("Application", get_asgi_application()))
+application = Sane(BodyLimit(cast("Application", get_asgi_application())))

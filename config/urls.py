@@ -20,3 +20,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 handler400 = "trading.core.errors.bad_request"
 handler404 = "trading.core.errors.not_found"
+handler403 = "trading.core.errors.forbidden"
+handler500 = "trading.core.errors.failed"

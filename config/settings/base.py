@@ -53,6 +53,10 @@ QT_RATE_USER: int = env.int("QT_RATE_USER", default=600)
 QT_RATE_CLIENT: int = env.int("QT_RATE_CLIENT", default=1800)
 QT_RATE_ADDRESS: int = env.int("QT_RATE_ADDRESS", default=300)
 QT_RATE_REFUSED: int = env.int("QT_RATE_REFUSED", default=60)
+CORS_URLS_REGEX = r"^/(?!app/|login|logout|admin/(?!emergency-halt)).+"  # the API, not the pages
+CORS_ALLOW_METHODS = ["GET", "POST", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["etag", "idempotency-replayed", "retry-after", "x-request-id"]
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -95,6 +99,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "trading.audit.actors.ActorMiddleware",
+    "trading.core.middleware.PlainBodiesMiddleware",
     "trading.tenants.throttling.GuessLimitMiddleware",
     "trading.core.middleware.JsonErrorsMiddleware",
 ]
@@ -194,6 +199,14 @@ USE_TZ = True
 USE_I18N = False
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+SESSION_COOKIE_AGE = 43_200  # a working day, in seconds
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True  # forms and the API's docs carry the token themselves
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "trading.core.errors.csrf_failed"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
 LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/app/"
 LOGOUT_REDIRECT_URL = "/login"

@@ -47,6 +47,23 @@ def test_pages_render_and_nothing_is_refused(live_server: LiveServer, client_a: 
             assert console == [], path
 
 
+def test_the_admin_and_the_docs_work_under_their_policies_and_without_the_internet(
+    live_server: LiveServer, client_a: Client
+) -> None:
+    browser = Browser()
+    browser.force_login(User.objects.create_superuser("root", password="x", role=Role.OPERATOR))
+    with chromium.logged_in(live_server.url, f"sessionid={browser.cookies['sessionid'].value}") as address:
+        for path, text in (
+            ("/admin/", "Job runs"),
+            ("/admin/jobs/jobrun/", "Job runs"),
+            ("/admin/tenants/user/add/", "Username"),
+            ("/api/docs", "/jobs/runs/{run_id}/retry"),
+        ):
+            page, console = chromium.run(f"{address}{path}", "--dump-dom", "--virtual-time-budget=8000")
+            assert text in page, path
+            assert [line for line in console if "autocomplete" not in line] == [], path  # advice, of the theme's forms
+
+
 def test_a_live_run_changes_on_the_screen(live_server: LiveServer, client_a: Client) -> None:
     run = JobRun.objects.create(
         job="x", queue="default", steps=["only"], max_attempts=1, timeout=timedelta(1), client=client_a

@@ -87,7 +87,8 @@ def test_logging_in_and_out(alpha: Client) -> None:
     form["csrfmiddlewaretoken"] = page.cookies["csrftoken"].value
     assert browser.post("/login", form).status_code == 200
     form["password"] = "a-long-password"
-    assert browser.post("/login", {**form, "next": "https://elsewhere.example/"}).headers["Location"] == "/app/"
+    assert browser.post("/login", {**form, "next": "https://elsewhere.example/"}).status_code == 400
+    assert browser.post("/login", form).headers["Location"] == "/app/runs"
     assert browser.get("/app/").status_code == 200
     assert browser.get("/logout").status_code == 405
     token = browser.cookies["csrftoken"].value

@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.views import defaults
+from django.views import csrf, defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
@@ -16,6 +16,8 @@ log = structlog.get_logger("quantum.http")
 
 PAGES = ("/admin/", "/app/", "/login", "/logout")
 """Where people look: the errors there are pages, everywhere else JSON."""
+NOT_PAGES = ("/admin/emergency-halt",)
+"""Paths of the API among them."""
 
 
 class ApiError(Exception):
@@ -130,7 +132,7 @@ def as_page(request: HttpRequest, error: ApiError) -> HttpResponse:
 
 def is_page(request: HttpRequest) -> bool:
     """Whether a person in a browser is looking, rather than a program."""
-    return request.path == "/" or request.path.startswith(PAGES)
+    return request.path == "/" or (request.path.startswith(PAGES) and not request.path.startswith(NOT_PAGES))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -145,6 +147,25 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_page(request):
         return defaults.bad_request(request, exception)
     return as_json(ApiError(400, "bad_request", "The request cannot be understood."))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """For what the caller may not do."""
+    if is_page(request):
+        return defaults.permission_denied(request, exception)
+    return as_json(ApiError(403, "forbidden", "You may not do this."))
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """For a form, or a request with a session's cookie, that did not come from our pages."""
+    if is_page(request):
+        return csrf.csrf_failure(request, reason)
+    return as_json(ApiError(403, "forbidden", "With a session's cookie, send X-CSRFToken; or send a token instead."))
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """For what went wrong outside a view."""
+    return defaults.server_error(request) if is_page(request) else server_error()
 
 
 def server_error() -> HttpResponse:

@@ -13,6 +13,26 @@ _SECRET_NAMES = re.compile(r"password|passwd|secret|token|authorization|api[-_]?
 _IN_TEXT = re.compile(
     r"""(?i)(\bbearer\s+|\b(?:[\w-]*(?:token|password|secret|api_?key))["']?\s*[=:]\s*["']?)[^\s&"',}]+"""
 )
+_TOKEN = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_OF_LINES = ("exception", "stack")
+
+
+def on_one_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Spell control characters out, so that nobody writes lines of the log, or to the terminal, through a value.
+
+    Tracebacks keep their lines, indented. JSON needs none of this.
+    """
+    for name, value in event.items():
+        if isinstance(value, str) and name in _OF_LINES:
+            event[name] = "\n".join(f"    {_spelt(line)}" for line in value.split("\n"))
+        else:
+            event[name] = _spelt(value) if isinstance(value, str) else value
+    return event
+
+
+def _spelt(text: str) -> str:
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -26,7 +46,7 @@ def _blotted(name: str, value: Any) -> Any:
     if _SECRET_NAMES.search(name):
         return BLOT
     if isinstance(value, str):
-        return blot(_IN_TEXT.sub(lambda found: found.group(1) + BLOT, value))
+        return blot(_TOKEN.sub(BLOT, _IN_TEXT.sub(lambda found: found.group(1) + BLOT, value)))
     if isinstance(value, Mapping):
         return {key: _blotted(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -49,6 +69,7 @@ def configure(*, level: str, as_json: bool) -> None:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         hide_secrets,
+        *([] if as_json else [on_one_line]),
     ]
     structlog.configure(
         processors=[

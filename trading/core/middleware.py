@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import empty
 
 from trading.core import errors
+from trading.core.headers import protect
 from trading.core.metrics import observe_request
 from trading.core.scope import nobodys_scope
 
@@ -61,6 +62,7 @@ class RequestIdMiddleware:
 
     def _end(self, request: HttpRequest, response: HttpResponse, began: float) -> HttpResponse:
         response[HEADER] = request_id(request)
+        protect(request, response)
         seconds = time.perf_counter() - began
         match = request.resolver_match
         route = match.route if match is not None else "unmatched"
@@ -116,3 +118,17 @@ class JsonErrorsMiddleware:
             return errors.as_json(known)
         log.exception("http.failed", path=request.path[:200])
         return errors.server_error()
+
+
+class PlainBodiesMiddleware:
+    """Refuses compressed bodies: a small one could hold a large one, and no caller of this API has need of it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass on what is not compressed."""
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            message = "Send the body as it is, without Content-Encoding."
+            return errors.as_json(errors.ApiError(415, "unsupported_media_type", message))
+        return self.get_response(request)

@@ -20,6 +20,7 @@ class DocsView(SpectacularSwaggerSplitView):
     """Swagger UI; its script is a request of its own, so that the page has none written in it."""
 
     needs = {"GET": Permission.OPEN}
+    template_name = "api/docs.html"
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
@@ -15,7 +16,12 @@ def _header(name: str, description: str) -> dict[str, str]:
 
 SCHEMES: Final[dict[str, dict[str, str]]] = {
     "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-    "session": {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "With X-CSRFToken to write."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": settings.SESSION_COOKIE_NAME,
+        "description": "With X-CSRFToken to write.",
+    },
     "development": _header("X-Test-Mode-User", "From this machine, outside production, when switched on."),
     "cron": _header("X-Cron-Secret", "CRON_SECRET"),
     "admin_key": _header("X-Admin-Key", "ADMIN_API_KEY"),

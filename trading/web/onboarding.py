@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from trading.brokers import onboarding
 from trading.core.scope import platform_scope
 from trading.tenants.permissions import Permission, allows, needs
-from trading.web.access import CONTENT_SECURITY_POLICY
+from trading.tenants.throttling import check
 
 
 class OnboardingForm(forms.Form):
@@ -38,13 +38,12 @@ def show(request: HttpRequest) -> HttpResponse:
     """The form; where onboarding takes the admin key, there is no such page."""
     if not allows(Permission.ONBOARD, None) or request.method not in ("GET", "HEAD", "POST"):
         raise Http404("Onboarding is for those who run the platform: POST /clients/onboard.")
+    check(request, request.user)
     form = OnboardingForm(request.POST if request.method == "POST" else None)
     if form.is_valid() and _opened(form):
         messages.success(request, f"{form.cleaned_data['name']} is open. Log in to connect a broker.")
         return HttpResponseRedirect(f"{reverse('web:login')}?next={reverse('web:brokers')}")
-    response = render(request, "web/onboarding.html", {"form": form}, status=422 if form.is_bound else 200)
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return response
+    return render(request, "web/onboarding.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
 @platform_scope()  # the client is nobody yet
