@@ -1,12 +1,20 @@
 """Two clients, a user of each role, and ways to send requests as they would."""
 
+import hashlib
+import hmac
 import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client as Http
 
+from tests.jobs import sample
+from trading.jobs.models import JobQueue
+from trading.jobs.registry import registry
 from trading.tenants.models import Client, Role, User
 from trading.tenants.tokens import issue_access_token
 
@@ -55,3 +63,28 @@ def refused(response: Any, status: int, type_: str | None = None) -> dict[str, A
 def log_in(http: Http, username: str = "ann", password: str = PASSWORD, **extra: Any) -> HttpResponse:
     """Ask for tokens."""
     return http.post("/auth/login", {"username": username, "password": password}, content_type=JSON, **extra)
+
+
+@pytest.fixture
+def sample_jobs(db: None) -> Iterator[None]:
+    """The jobs of the ledger's tests."""
+    for job in sample.JOBS:
+        registry.add(job)
+    for name in ("critical", "default", "bulk"):
+        JobQueue.objects.get_or_create(name=name)
+    yield
+    for job in sample.JOBS:
+        registry.remove(job.slug)
+
+
+def signed(
+    path: str, body: bytes, *, method: str = "POST", secret: str | None = None, at: float | None = None
+) -> dict[str, str]:
+    """The headers of a signed request, as the contract words them, written here rather than taken from the code."""
+    timestamp = str(int(time.time() if at is None else at))
+    message = f"{timestamp}\n{method}\n{path}\n".encode() + body
+    key = settings.TASK_SIGNING_SECRET[0] if secret is None else secret
+    return {
+        "X-Task-Timestamp": timestamp,
+        "X-Task-Signature": hmac.new(key.encode(), message, hashlib.sha256).hexdigest(),
+    }

@@ -1,13 +1,18 @@
 """``Idempotency-Key``: the same request sent again gets the first one's answer, and has no second effect."""
 
+import hashlib
 import json
 import re
+import time
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.http.request import RawPostDataException
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +20,8 @@ from trading.core.errors import ApiError, invalid
 from trading.core.models import IdempotencyKey
 
 HEADER = "Idempotency-Key"
+KEPT: Final = timedelta(days=7)
+PATIENCE_SECONDS: Final = 2.0
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -27,15 +34,17 @@ def answered(request: Request, scope: str) -> Response | None:
     key = request.headers.get(HEADER)
     if key is None or not _KEY.fullmatch(key):
         return None
-    row = IdempotencyKey.objects.filter(scope=scope, key=key).first()
+    row = _kept(_place(request, scope), key)
     return None if row is None else _again(row, _fingerprint(request))
 
 
 def once(request: Request, scope: str, act: Callable[[], Response]) -> Response:
-    """``act``'s answer, or the one that it gave when ``request``'s key was used before.
+    """``act``'s answer, or the one that it gave when ``request``'s key was used before by ``scope`` on this path.
 
-    The key and the effect are one transaction: an error leaves neither, and of two at once the second waits for the
-    first. Without the header ``act`` just runs. The same key with another request is refused (422).
+    The key, the answer and the effect are one transaction: an error leaves none of them, and the loss of Redis takes
+    none away. Of two at once the second waits for the first for `PATIENCE_SECONDS`, and is then refused (409). Without
+    the header ``act`` just runs. The same key with another request is refused (422). After `KEPT` a key is forgotten,
+    and is as new. Answers are kept as they are: do not use this for one that holds a secret.
     """
     key = request.headers.get(HEADER)
     if key is None:
@@ -43,15 +52,49 @@ def once(request: Request, scope: str, act: Callable[[], Response]) -> Response:
             return act()
     if not _KEY.fullmatch(key):
         raise invalid(["header", HEADER], "must be 1 to 128 printable ASCII characters without spaces")
-    fingerprint = _fingerprint(request)
+    place, fingerprint = _place(request, scope), _fingerprint(request)
     with transaction.atomic():
-        row, created = IdempotencyKey.objects.get_or_create(scope=scope, key=key, defaults={"fingerprint": fingerprint})
-        if not created:
+        _take_turn(f"idempotency:{place}:{key}")
+        row = _kept(place, key)
+        if row is not None:
             return _again(row, fingerprint)
         response = act()
-        row.status, row.body = response.status_code, response.data
-        row.save(update_fields=["status", "body"])
+        body = JSONRenderer().render(response.data).decode()
+        IdempotencyKey.objects.update_or_create(
+            scope=place,
+            key=key,
+            defaults={
+                "fingerprint": fingerprint,
+                "status": response.status_code,
+                "body": body,
+                "created_at": timezone.now(),
+            },
+        )
         return response
+
+
+def _place(request: Request, scope: str) -> str:
+    """Whose key, and where: the same key of another caller, or for another path, is another key."""
+    path = f"{request.method} {request.path}"
+    return f"{scope}:{hashlib.sha256(path.encode()).hexdigest()[:32]}"
+
+
+def _kept(place: str, key: str) -> IdempotencyKey | None:
+    return IdempotencyKey.objects.filter(scope=place, key=key, created_at__gt=timezone.now() - KEPT).first()
+
+
+def _take_turn(name: str) -> None:
+    """Lock ``name`` until the transaction ends; raises `ApiError` 409 when another holds it for too long."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+            if cursor.fetchone()[0]:
+                return
+            if time.monotonic() > until:
+                message = f"A request with this {HEADER} is still under way. Send it again in a moment."
+                raise ApiError(409, "idempotency_key_in_flight", message, headers={"Retry-After": "1"})
+            time.sleep(0.02)
 
 
 def _fingerprint(request: Request) -> str:
@@ -68,4 +111,5 @@ def _fingerprint(request: Request) -> str:
 def _again(row: IdempotencyKey, fingerprint: str) -> Response:
     if row.fingerprint != fingerprint:
         raise ApiError(422, "idempotency_key_reused", f"This {HEADER} came with another request before; use a new one.")
-    return Response(row.body, status=row.status, headers={"Idempotency-Replayed": "true"})
+    body = json.loads(row.body) if row.body else None
+    return Response(body, status=row.status, headers={"Idempotency-Replayed": "true"})

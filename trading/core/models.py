@@ -7,12 +7,12 @@ class IdempotencyKey(models.Model):
     """A client's key, the request that came with it, and the answer that it got."""
 
     id = models.BigAutoField(primary_key=True)
-    scope = models.CharField(max_length=200, help_text="Whose key it is.")
+    scope = models.CharField(max_length=200, help_text="Whose key it is, and for which path.")
     key = models.CharField(max_length=128)
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the method, path and body.")
     status = models.PositiveSmallIntegerField(null=True)
-    body = models.JSONField(null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    body = models.TextField(null=True, help_text="JSON, as text: the same bytes are answered again.")
+    created_at = models.DateTimeField()
 
     class Meta:
         db_table = "idempotency_keys"

@@ -184,7 +184,7 @@ class InternalTaskView(ScopedView):
             except UnknownJob as error:
                 raise NotFound(str(error), error.code) from None
             except services.InvalidArguments as error:
-                raise Invalid(error.errors) from None
+                raise Invalid([{**fault, "loc": ["body", *fault["loc"]]} for fault in error.errors]) from None
             record(
                 "job_run.enqueued",
                 client_id=client_id,

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.models import Session
 
+from trading.core.idempotency import KEPT
 from trading.core.models import IdempotencyKey
 from trading.jobs import services
 from trading.jobs.context import StepContext
@@ -42,7 +43,7 @@ def forget(ctx: StepContext, args: RetentionArguments) -> dict[str, Any]:
         logins = sessions.forget(now=ctx.now) + login.forget()
         pages, _ = Session.objects.filter(expire_date__lt=ctx.now).delete()
         signatures, _ = TaskSignature.objects.filter(taken_at__lt=ctx.now - timedelta(hours=1)).delete()
-        keys, _ = IdempotencyKey.objects.filter(created_at__lt=ctx.now - timedelta(days=7)).delete()
+        keys, _ = IdempotencyKey.objects.filter(created_at__lt=ctx.now - KEPT).delete()
     return {"signatures": signatures, "idempotency_keys": keys, "logins": logins, "sessions": pages}
 
 
