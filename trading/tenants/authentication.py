@@ -99,6 +99,8 @@ class DevelopmentAuthentication(BaseAuthentication):
             return None
         if not is_loopback(request._request):
             raise AuthenticationFailed("X-Test-Mode-User works from this machine alone, without a proxy.")
+        if not name.isprintable():  # a NUL among it, say, which no column holds
+            raise AuthenticationFailed("X-Test-Mode-User names no user.")
         with platform_scope():
             user = User.objects.select_related("client").filter(username=name).first()
         if user is None or not user.may_log_in:
