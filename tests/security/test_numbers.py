@@ -112,21 +112,38 @@ def test_a_job_s_arguments(text: str) -> None:
     assert not JobRun.objects.exists()
 
 
+LIMITS = [
+    ("risk", "max_order_size"),
+    ("risk", "max_daily_loss"),
+    ("risk", "max_gross_exposure"),
+    ("strategy", "max_orders"),
+]
+NO_LIMIT = [
+    "NaN", '"NaN"', "Infinity", '"-Infinity"', "1e400", '"1e400"', '"-0"', "-1", '"-1"', "1" + "0" * 40,
+    '"1' + "0" * 40 + '"', "true", '"\u0661\u0660"', '"1_000"', '""', "[]", "{}", '"x"', '"0.001"',
+]  # fmt: skip
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize("field", ["max_order_size", "max_daily_loss", "max_gross_exposure", "max_orders"])
-@pytest.mark.parametrize(
-    "text",
-    ["NaN", '"NaN"', "Infinity", '"-Infinity"', "1e400", '"1e400"', '"-0"', "-1", '"-1"', "0", '"0"',
-     "1" + "0" * 40, '"1' + "0" * 40 + '"',
-     "true", '"\u0661\u0660"', '"1_000"', '""', "[]", "{}", '"x"', '"0.001"'],
-)  # fmt: skip
-def test_a_client_s_limits(http: Http, ann: User, desk: Client, field: str, text: str) -> None:
+@pytest.mark.parametrize(("group", "field"), LIMITS)
+@pytest.mark.parametrize("text", NO_LIMIT, ids=lambda text: text[:20])
+def test_a_client_s_limits(http: Http, ann: User, desk: Client, group: str, field: str, text: str) -> None:
     """Where a number that is none would be dearest."""
-    body = f'{{"{field}": {text}}}'
-    answer = http.post(f"/clients/{desk.pk}/agent/parameters", body.encode(), content_type=JSON, headers=bearer(ann))
-    detail = refused(answer, 422, "validation_error")
-    assert any(field in map(str, error["loc"]) or error["loc"] == ["body"] for error in detail["errors"])
+    path = f"/clients/{desk.pk}/agent/parameters"
+    body = f'{{"{group}": {{"{field}": {text}}}}}'
+    detail = refused(http.post(path, body.encode(), content_type=JSON, headers=bearer(ann)), 422, "validation_error")
+    of_json_itself = text in ("NaN", "Infinity", "1e400")
+    assert detail["errors"][0]["loc"] == (["body"] if of_json_itself else ["body", group, field])
     assert not Parameters.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("group", "field"), LIMITS)
+def test_a_limit_that_is_one(http: Http, ann: User, desk: Client, group: str, field: str) -> None:
+    body = {group: {field: 3 if field == "max_orders" else "3.50"}}
+    path = f"/clients/{desk.pk}/agent/parameters"
+    assert http.post(path, body, content_type=JSON, headers=bearer(ann)).status_code == 200
+    assert Parameters.objects.count() == 1
 
 
 @pytest.mark.django_db

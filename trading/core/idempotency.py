@@ -48,7 +48,7 @@ def once(request: Request, scope: str, act: Callable[[], Response]) -> Response:
     """
     key = request.headers.get(HEADER)
     if key is None:
-        with transaction.atomic(savepoint=False):
+        with transaction.atomic():
             return act()
     if not _KEY.fullmatch(key):
         raise invalid(["header", HEADER], "must be 1 to 128 printable ASCII characters without spaces")

@@ -88,11 +88,12 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         raise ApiError(405, "method_not_allowed", "Only GET is answered here.", headers={"Allow": "GET, HEAD"})
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if not is_loopback(request) and not (scheme.lower() == "bearer" and same(token, settings.QT_ADMIN_TOKEN)):
+    given = token if scheme.lower() == "bearer" else request.headers.get("X-Admin-Token", "")
+    if not is_loopback(request) and not same(given, settings.QT_ADMIN_TOKEN):
         raise ApiError(
             401,
             "not_authenticated",
-            "Metrics are for this machine, or with `Authorization: Bearer` and QT_ADMIN_TOKEN.",
+            "Metrics are for this machine, or with QT_ADMIN_TOKEN as bearer or in X-Admin-Token.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     with platform_scope():

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -33,8 +33,13 @@ def admitted(request: HttpRequest, permission: Permission) -> Request:
     401 for nobody known, 403 for somebody who does not hold ``permission``, 429 for who asks too often.
     """
     asked = Request(request, authenticators=[make() for make in APIView.authentication_classes])
-    if allows(permission, asked.user):
-        check(request, asked.user)
+    try:
+        caller = asked.user
+    except AuthenticationFailed as error:
+        error.auth_header = "Bearer"  # type: ignore[attr-defined]  # as the framework's view does
+        raise
+    if allows(permission, caller):
+        check(request, caller)
         return asked
     if asked.successful_authenticator is not None:
         raise PermissionDenied

@@ -74,8 +74,8 @@ HOLDERS: Final[Mapping[Permission, frozenset[str]]] = {
     Permission.SEE_AUDIT: _READERS,
     Permission.SEE_RUNS: _READERS | {Holder.CRON},
     Permission.CHANGE_RUNS: _TRADERS | {Holder.CRON},
-    # Backtests, sweeps and presets: costs work, moves no money.
-    Permission.RESEARCH: _TRADERS,
+    # Backtests, sweeps and presets: costs work, moves no money. They belong to a client, and operators to none.
+    Permission.RESEARCH: frozenset({Role.TRADER, Role.OWNER}),
     Permission.CHAT: _TRADERS,
     # Approve or reject a proposal.
     Permission.DECIDE: _TRADERS,
