@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("core", "0002_changed_settings"),
+        ("core", "0003_rights"),
     ]
 
     operations = [
