@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+import psycopg
 import redis
 
 from runtime.folder import PROJECT_DIR, DataFolder
@@ -162,13 +163,12 @@ def latency(rate: float, seconds: float) -> dict[str, Any]:
 def pagination(runs: int) -> dict[str, Any]:
     """Milliseconds of `GET /jobs/runs` for the first and the thousandth page of a ledger that holds ``runs``."""
     from django.conf import settings
-    from django.db import connection
     from django.test import Client
 
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
-        cursor.execute("TRUNCATE job_runs CASCADE")  # so that both pages hold rows of one kind
-        cursor.execute(
+    server = PostgresServer(DataFolder.from_environment())
+    with psycopg.connect(server.url(role="postgres"), autocommit=True) as superuser:
+        superuser.execute("TRUNCATE job_runs CASCADE")  # so that both pages hold rows of one kind
+        superuser.execute(
             """
             INSERT INTO job_runs (id, job, queue, args, state, steps, step_index, returned, attempt, max_attempts,
                                   timeout, fence, children_pending, progress_done, progress_total, progress_note,
@@ -182,7 +182,7 @@ def pagination(runs: int) -> dict[str, Any]:
             """,
             [runs],
         )
-        cursor.execute("VACUUM ANALYZE job_runs")
+        superuser.execute("VACUUM ANALYZE job_runs")
     client = Client(SERVER_NAME="localhost", headers={"X-Cron-Secret": settings.CRON_SECRET})
 
     def timed(url: str) -> tuple[float, Any]:
@@ -251,7 +251,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000, help="rows of the ledger for the pages")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
-    with platform() as broker:
+    from trading.core.scope import platform_scope
+
+    with platform() as broker, platform_scope():
         figures = {
             "throughput": throughput(broker, options.count, options.rounds),
             "latency": latency(options.rate, options.seconds),

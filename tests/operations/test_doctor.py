@@ -10,12 +10,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from django.core.management import call_command
+from django.db import connection
 from pytest_django import Settings
 
 from runtime.folder import PROJECT_DIR, DataFolder
+from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
 from trading.jobs import processes, services
 from trading.jobs.models import JobQueue
@@ -141,3 +144,27 @@ def test_unsafe_versions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_celery_versions(None) == []
     monkeypatch.setattr(checks, "version", lambda name: "5.7.0")
     assert [message.id for message in checks.check_celery_versions(None)] == ["quantum.E001"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_table_that_lost_its_row_security_is_named() -> None:
+    assert [(finding.level, finding.message) for finding in found("logins")] == [
+        ("ok", "own nothing, and are under row security")
+    ]
+    server = PostgresServer(DataFolder.from_environment())
+    with psycopg.connect(server.url(str(connection.settings_dict["NAME"])), autocommit=True) as owner:
+        owner.execute("ALTER TABLE positions NO FORCE ROW LEVEL SECURITY")
+        try:
+            (finding,) = found("logins")
+        finally:
+            owner.execute("ALTER TABLE positions FORCE ROW LEVEL SECURITY")
+    assert (finding.level, finding.message) == ("error", "no row security on positions")
+    assert "rls-tenant-debugging" in finding.fix
+
+
+def test_logins_that_are_not_there_are_named(settings: Settings) -> None:
+    settings.DATABASE_ROLES = {"app": "nobody_app", "operator": "nobody_operator"}
+    assert {(finding.level, finding.message, finding.fix) for finding in found("logins")} == {
+        ("error", "nobody_app does not exist", "python -m runtime.roles"),
+        ("error", "nobody_operator does not exist", "python -m runtime.roles"),
+    }

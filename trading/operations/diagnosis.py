@@ -26,6 +26,7 @@ from trading.jobs.selectors import queue_states
 Level = Literal["ok", "warning", "error"]
 MIN_FREE_BYTES = 2_000_000_000
 MAX_SKEW_SECONDS = 2.0
+RUNBOOK = "docs/runbooks/rls-tenant-debugging.md"
 OLD_SECONDS = 300.0
 
 
@@ -109,11 +110,8 @@ def _files() -> Iterator[Finding]:
 def _database() -> Iterator[Finding]:
     before = datetime.now(UTC)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT clock_timestamp(), current_setting('server_version_num')::int, rolsuper"
-            " FROM pg_roles WHERE rolname = current_user"
-        )
-        clock, number, superuser = cursor.fetchone()
+        cursor.execute("SELECT clock_timestamp(), current_setting('server_version_num')::int")
+        clock, number = cursor.fetchone()
     skew = abs((clock - before).total_seconds())
     if number < 140_000:
         yield Finding("database", "error", f"Postgres {number // 10_000}", "Upgrade to 14 or later.")
@@ -122,9 +120,7 @@ def _database() -> Iterator[Finding]:
     if skew > MAX_SKEW_SECONDS:
         fix = "Run NTP on both hosts."
         yield Finding("clock", "error", f"{skew:.1f} s between this host and the database", fix)
-    if superuser and settings.DATABASE_URL:
-        fix = "Give the application a role of its own."
-        yield Finding("database", "warning", "the application's role is a superuser", fix)
+    yield from _logins()
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
@@ -149,6 +145,34 @@ def _secrets() -> Iterator[Finding]:
             yield Finding("encryption", "warning", message, "python manage.py rotate_encryption_key")
         if not unknown and not older:
             yield Finding("encryption", "ok", f"all of {standing.column} lies under the first key")
+
+
+def _logins() -> Iterator[Finding]:
+    """Whether the logins that work for clients could pass by row security."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT rolname, rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)"
+            " OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid) FROM pg_roles r WHERE rolname = ANY(%s)",
+            [list(settings.DATABASE_ROLES.values())],
+        )
+        found = dict(cursor.fetchall())
+        cursor.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'client_id'"
+            " WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped"
+            " AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1"
+        )
+        open_tables = [name for (name,) in cursor.fetchall()]
+    for role in settings.DATABASE_ROLES.values():
+        if role not in found:
+            yield Finding("logins", "error", f"{role} does not exist", "python -m runtime.roles")
+        elif found[role]:
+            fix = f"Take its attributes, memberships and tables away, or name another login: {RUNBOOK}"
+            yield Finding("logins", "error", f"{role} could pass by row security", fix)
+    if open_tables:
+        fix = f"Apply all migrations, or see {RUNBOOK}"
+        yield Finding("logins", "error", f"no row security on {', '.join(open_tables)}", fix)
+    elif not any(found.values()) and len(found) == len(settings.DATABASE_ROLES):
+        yield Finding("logins", "ok", "own nothing, and are under row security")
 
 
 def _broker() -> Iterator[Finding]:
