@@ -15,6 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
+from django.conf import settings
+from django.db import connection
 
 from tests.conformance.benches.ibkr import CLIENT_ID, IbkrBench, environment, gateways, venue
 from tests.conformance.benches.ibkr import credentials as of_bench
@@ -168,6 +171,46 @@ def test_a_login_process_that_is_killed_while_an_order_goes_out(bench: IbkrBench
     else:
         assert again.status is OrderStatus.FILLED
         assert bench.booked(ticket.client_order_id) == 1
+
+
+def test_redis_that_breaks_off_while_an_order_goes_out(bench: IbkrBench, broker: Broker) -> None:
+    broker.place(market(bench))
+    for seed in range(5):
+        ticket = market(bench)
+        cut = threading.Timer(random.Random(seed).uniform(0, 0.03), _cut_redis)
+        cut.start()
+        try:
+            broker.place(ticket)
+        except BrokerUnavailable:
+            assert bench.booked(ticket.client_order_id) == 0
+        except OutcomeUnknown:
+            pass
+        cut.join()
+        eventually(lambda: broker.balances())
+        shown = broker.order(ticket.client_order_id, symbol=bench.symbol)
+        assert bench.booked(ticket.client_order_id) == (0 if shown is None else 1)
+
+
+def _cut_redis() -> None:
+    with redis.Redis.from_url(settings.REDIS_URL) as other:
+        other.client_kill_filter(_type="normal", skipme=True)
+
+
+def test_postgres_that_breaks_off_before_an_order_goes_out(bench: IbkrBench, broker: Broker) -> None:
+    broker.place(market(bench))
+    ticket = market(bench)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    try:
+        report = broker.place(ticket)
+    except BrokerUnavailable:
+        assert bench.booked(ticket.client_order_id) == 0
+        report = eventually(lambda: broker.place(ticket))
+    assert report.status is OrderStatus.FILLED
+    assert bench.booked(ticket.client_order_id) == 1
 
 
 def test_what_was_asked_for_too_long_ago_is_not_sent(bench: IbkrBench, broker: Broker) -> None:

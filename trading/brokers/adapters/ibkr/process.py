@@ -16,7 +16,8 @@ import redis.asyncio
 import structlog
 from django.conf import settings
 from django.core import signing
-from django.db import DatabaseError, connection
+from django.db import Error as NoDatabase
+from django.db import connection
 
 from trading.brokers import hosts
 from trading.brokers.adapters.ibkr import channel, forms
@@ -71,7 +72,7 @@ class Holder:
                 await self._redis.delete(channel.Keys(self.login).alive)
             await self._redis.aclose()
             if lease is not None:
-                with contextlib.suppress(DatabaseError):  # it runs out by itself
+                with contextlib.suppress(NoDatabase):  # it runs out by itself
                     await self._stored(lease.release)
             self._threads.shutdown()
 
@@ -181,7 +182,7 @@ class Holder:
             arguments["begin_by"] = request.begin_by
         try:
             return await self._operations[operation](**arguments)
-        except (LinkDown, RequestFailed, DatabaseError, ConnectionError) as error:
+        except (LinkDown, RequestFailed, NoDatabase, ConnectionError) as error:
             raise _as_broker_error(error, operation) from error
         except BrokerError as error:
             error.operation = error.extra["operation"] = operation
@@ -204,7 +205,7 @@ class Holder:
     async def _keep(self, lease: Lease) -> bool:
         try:
             kept = bool(await self._stored(lease.keep))
-        except DatabaseError as error:
+        except NoDatabase as error:
             log.warning("ibkr.no_database", error=str(error).strip())
             return False
         if kept:
@@ -214,7 +215,7 @@ class Holder:
     async def _is_anothers(self, lease: Lease) -> bool:
         try:
             return bool(await self._stored(lease.is_anothers))
-        except DatabaseError as error:
+        except NoDatabase as error:
             log.warning("ibkr.no_database", error=str(error).strip())
             return False
 
@@ -241,7 +242,7 @@ def _with_fresh_connection(function: Callable[[], Any]) -> Any:
     """``function`` with the thread's connection, which is opened anew after a failure."""
     try:
         return function()
-    except DatabaseError:
+    except NoDatabase:
         connection.close()
         raise
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as NoDatabase
 
 from trading.brokers.adapters.ibkr import codes, symbols
 from trading.brokers.adapters.ibkr.books import Books, Fact, number
@@ -105,7 +105,7 @@ class Trader:
         """Of an order that was claimed, whatever is known; None when it never was. `OutcomeUnknown` when it is not."""
         try:
             known: Known | None = await self.stored(lambda: self.lease.known(client_order_id))
-        except DatabaseError as error:
+        except NoDatabase as error:
             raise self._unavailable("place", "no_database", "the order was not sent") from error
         if known is None and self.books.by_ref(client_order_id) is None:
             return None
@@ -121,7 +121,7 @@ class Trader:
         try:
             at_least = int(self.link.ib.client.getReqId())
             claimed: int | None = await self.stored(lambda: self.lease.claim(ticket.client_order_id, at_least=at_least))
-        except (LeaseLost, DatabaseError, ConnectionError) as error:
+        except (LeaseLost, NoDatabase, ConnectionError) as error:
             raise self._unavailable("place", "no_lease", f"the order could not be written down: {error}") from error
         return claimed
 
