@@ -365,6 +365,8 @@ QT_WORKER_CONCURRENCY: int = env.int("QT_WORKER_CONCURRENCY", default=0)
 QT_BULK_CONCURRENCY: int = env.int("QT_BULK_CONCURRENCY", default=0)
 # How long runs that have ended are kept.
 QT_JOB_RETENTION_DAYS: int = env.int("QT_JOB_RETENTION_DAYS", default=30)
+# A folder with further strategies of one's own, one file each, beside trading/backtests/strategies.
+QT_STRATEGIES_DIR: str = env.str("QT_STRATEGIES_DIR", default="")
 # Where finished backtests leave their artifacts, shared by every host; and how many of a client's are kept.
 QT_ARTIFACTS_DIR: str = env.str("QT_ARTIFACTS_DIR", default="") or str(DATA.root / "artifacts")
 QT_BACKTEST_RUNS_KEPT: int = env.int("QT_BACKTEST_RUNS_KEPT", default=100)

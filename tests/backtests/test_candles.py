@@ -12,7 +12,8 @@ import pytest
 
 from tests.backtests.test_config import changed
 from trading.backtests import candles
-from trading.backtests.config import RunConfig, parse
+from trading.backtests.config import RunConfig
+from trading.backtests.parsing import parse
 from trading.marketdata import services as market
 from trading.marketdata.files import read_bars
 from trading.marketdata.providers import Bar

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.backtests.config import InvalidConfig, parse
+from trading.backtests.parsing import InvalidConfig, parse
 
 MINIMAL: dict[str, Any] = {
     "symbol": "TEST",

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connections
 
 from tests.backtests.conftest import Send, sender
 from tests.backtests.test_config import MINIMAL
@@ -46,7 +46,7 @@ def test_a_preset_is_kept_once_read_listed_and_deleted(ann: Send) -> None:
 
 def test_the_id_is_the_hash_of_name_and_configuration(ann: Send) -> None:
     shown = ann("POST", "/presets", BODY).json()
-    from trading.backtests.config import parse
+    from trading.backtests.parsing import parse
 
     text = b'{"config":%s,"name":"dual_sma_default"}' % parse(BODY["config"]).canonical()
     assert shown["preset_id"] == hashlib.sha256(text).hexdigest()
@@ -116,7 +116,7 @@ def test_of_racing_posts_one_makes_it(ann: Send) -> None:
         try:
             return int(ann("POST", "/presets", BODY).status_code)
         finally:
-            connection.close()
+            connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:
         codes = sorted(pool.map(post, range(16)))

@@ -14,8 +14,9 @@ from rest_framework.response import Response
 
 from trading.backtests import manifest, selectors, services
 from trading.backtests.candles import NoCandles, TooManyCandles
-from trading.backtests.config import InvalidConfig, RunConfig, parse
+from trading.backtests.config import RunConfig
 from trading.backtests.models import Run
+from trading.backtests.parsing import InvalidConfig, parse
 from trading.backtests.serializers import (
     BacktestListSerializer,
     BacktestSerializer,

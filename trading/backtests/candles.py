@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, LiteralString, cast
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 from django.db import connection
 
 from trading.backtests.config import TIMEFRAMES, RunConfig
+from trading.core.postgres.base import DatabaseWrapper
 from trading.marketdata.files import read_bars
 
 MOST_BARS: Final = 5_000_000
@@ -20,13 +22,8 @@ SYNTHETIC: Final = "TEST"
 """Symbols that begin with this are drawn rather than read, unless candles of theirs are stored."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = ("open", "high", "low", "close", "volume")
-# A row as COPY writes it in binary: the number of fields, then each one's length and value, all big-endian.
-_ROW: Final = np.dtype(
-    [("fields", ">i2"), ("length", ">i4"), ("time", ">i8")]
-    + [pair for name in _COLUMNS for pair in ((f"length_{name}", ">i4"), (name, ">f8"))]
-)
-_HEADER_BYTES: Final = 19
-_TRAILER_BYTES: Final = 2
+# A candle as the database sends it: microseconds since 1970, then the columns, all big-endian.
+_ROW: Final = np.dtype([("time", ">i8"), *((name, ">f8") for name in _COLUMNS)])
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,7 +76,10 @@ def stored(config: RunConfig) -> list[Series]:
 
 
 def from_file(config: RunConfig, path: Path) -> list[Series]:
-    """As `stored`, from a file of candles; raises `trading.marketdata.files.CandleFileError` too."""
+    """As `stored`, from a file of candles.
+
+    Raises ``ValueError`` when the file is none, or has two candles of one symbol and time.
+    """
     wanted = set(config.traded)
     rows: dict[str, list[tuple[int, float, float, float, float, float]]] = {symbol: [] for symbol in config.traded}
     for bar in read_bars(path):
@@ -92,6 +92,8 @@ def from_file(config: RunConfig, path: Path) -> list[Series]:
 def _series(symbol: str, rows: Iterable[tuple[int, float, float, float, float, float]]) -> Series:
     ordered = sorted(rows)
     time = np.array([row[0] for row in ordered], dtype=np.int64)
+    if (np.diff(time) == 0).any():
+        raise ValueError(f"the file has two candles of {symbol} at one time; keep one of them")
     columns = np.array([row[1:] for row in ordered], dtype=np.float64).reshape(-1, len(_COLUMNS))
     return Series(symbol, time, *(np.ascontiguousarray(columns[:, index]) for index in range(len(_COLUMNS))))
 
@@ -106,23 +108,20 @@ def _enough(series: Series, config: RunConfig) -> Series:
 
 
 def _read(symbol: str, config: RunConfig, *, limit: int) -> Series:
-    statement = (
-        "COPY (SELECT (extract(epoch FROM time) * 1000000)::int8, open::float8, high::float8, low::float8,"
-        " close::float8, volume::float8 FROM candles WHERE symbol = %s AND interval = %s AND time >= %s AND time < %s"
-        " ORDER BY time LIMIT %s) TO STDOUT (FORMAT BINARY)"
+    statement: LiteralString = (
+        "SELECT string_agg(int8send((extract(epoch FROM time) * 1000000)::int8) || float8send(open::float8)"
+        " || float8send(high::float8) || float8send(low::float8) || float8send(close::float8)"
+        " || float8send(volume::float8), ''::bytea) FROM (SELECT time, open, high, low, close, volume FROM candles"
+        " WHERE symbol = %s AND interval = %s AND time >= %s AND time < %s ORDER BY time LIMIT %s) ordered"
     )
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        values = (symbol, config.timeframe, config.since, config.until, limit)
-        with cursor.copy(statement, values) as copy:
-            content = b"".join(bytes(block) for block in copy)
-    rows = np.frombuffer(content, dtype=_ROW, offset=_HEADER_BYTES, count=_rows_in(content))
+    backend = cast("DatabaseWrapper", connection)
+    with backend.in_scope(), backend.wrap_database_errors, psycopg.Cursor(backend.connection) as cursor:
+        cursor.execute(statement, (symbol, config.timeframe, config.since, config.until, limit), binary=True)
+        found = cursor.fetchone()
+    rows = np.frombuffer(b"" if found is None or found[0] is None else found[0], dtype=_ROW)
+    rows = rows[np.argsort(rows["time"], kind="stable")]  # they come in order, which SQL does not promise
     time = rows["time"].astype(np.int64) * 1_000
     return Series(symbol, time, *(rows[name].astype(np.float64) for name in _COLUMNS))
-
-
-def _rows_in(content: bytes) -> int:
-    return (len(content) - _HEADER_BYTES - _TRAILER_BYTES) // _ROW.itemsize
 
 
 def synthetic(symbol: str, config: RunConfig) -> Series:

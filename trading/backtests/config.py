@@ -1,15 +1,14 @@
-"""The configuration of a run: strict, every default filled in, and hashed.
+"""The configuration of a run: what each field means and which values it takes.
 
-Two configurations that mean the same have one canonical JSON, and so one hash, however they were written.
+`trading.backtests.parsing` reads one and fills every default in, so that two configurations that mean the same have
+one canonical JSON, and so one hash, however they were written.
 """
 
-import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from trading.backtests import canonical
 
@@ -23,22 +22,24 @@ TIMEFRAMES: Final = {
     "1d": timedelta(days=1),
     "1w": timedelta(weeks=1),
 }
+PERIODS_PER_YEAR: Final = {
+    "1m": 525_600.0,
+    "5m": 105_120.0,
+    "15m": 35_040.0,
+    "30m": 17_520.0,
+    "1h": 8_760.0,
+    "4h": 2_190.0,
+    "1d": 252.0,
+    "1w": 52.0,
+}
+"""Trading days and weeks of a stock exchange; within a day, the bars of a market that never closes."""
 MOST_SYMBOLS: Final = 50
 MOST_INDICATORS: Final = 20
 MOST_TRIALS: Final = 20_000
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 2200
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-class InvalidConfig(ValueError):
-    """The configuration is not one; ``errors`` says where, as ``{"loc": [...], "message": ...}``."""
-
-    def __init__(self, errors: list[dict[str, Any]]) -> None:
-        self.errors = errors
-        places = "; ".join(f"{'.'.join(map(str, error['loc'])) or 'config'}: {error['message']}" for error in errors)
-        super().__init__(f"The run configuration is not valid: {places}")
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _moment(text: str) -> str:
@@ -52,7 +53,7 @@ def _moment(text: str) -> str:
         raise ValueError(
             f"must be a day such as 2024-01-31 or a time such as 2024-01-31T09:30:00Z, from {FIRST_YEAR} to {LAST_YEAR}"
         ) from None
-    return text if _DAY.fullmatch(text) else moment.isoformat().replace("+00:00", "Z")
+    return text if DAY.fullmatch(text) else moment.isoformat().replace("+00:00", "Z")
 
 
 def _symbol(text: str) -> str:
@@ -73,6 +74,7 @@ Symbol = Annotated[str, StringConstraints(min_length=1, max_length=32), AfterVal
 Name = Annotated[str, StringConstraints(pattern=f"^{_NAME.pattern}$")]
 Number = Annotated[float, Field(ge=-canonical.LARGEST_INTEGER, le=canonical.LARGEST_INTEGER)]
 Parameter = bool | int | Number | Annotated[str, StringConstraints(max_length=64)]
+Fraction = Annotated[float, Field(ge=1e-9, le=1_000)]
 Parameters = Annotated[dict[str, Parameter], Field(max_length=32), AfterValidator(_named)]
 
 
@@ -97,10 +99,16 @@ class Strategy(Part):
 
 
 class Risk(Part):
-    """How large a position is: the sizing model and its parameters."""
+    """How large a position is, and when it is closed against the strategy's will.
+
+    The stops are fractions: of the mean entry price, for ``trailing`` of the best price since the entry.
+    """
 
     model: Literal["fixed_fraction", "volatility_target", "kelly_fraction"] = "fixed_fraction"
     params: Parameters = {}
+    stop_loss: Fraction | None = None
+    take_profit: Fraction | None = None
+    trailing: Fraction | None = None
 
 
 class Slippage(Part):
@@ -111,28 +119,38 @@ class Slippage(Part):
 
 
 class Execution(Part):
-    """What trading costs; all rates in basis points."""
+    """How orders are filled and what that costs; all rates in basis points."""
 
     slippage_bps: Annotated[float, Field(ge=0, le=1_000)] = 0.0
-    """Of the price, against every fill, beside the slippage model."""
+    """Of the price, against every fill, in place of a slippage model."""
     fee_bps: Annotated[float, Field(ge=0, le=1_000)] = 0.0
     """Of the notional of every fill."""
     borrow_cost_bps: Annotated[float, Field(ge=0, le=100_000)] = 0.0
     """A year, of the value of what is held short."""
     slippage: Slippage = Slippage()
+    fill: Literal["next_open", "next_close"] = "next_open"
+    rebalance: Literal["on_change", "always"] = "on_change"
+    lot_size: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    """Quantities are multiples of it; 0 for any fraction."""
+    multiplier: Annotated[float, Field(ge=1e-9, le=1e9)] = 1.0
+    """Quote currency for each point and unit."""
+    max_leverage: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """Gross notional over equity that an order may reach."""
 
 
 class Permutation(Part):
-    """Positions against shuffled returns."""
+    """The positions against the returns in another order."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = 1_000
+    statistic: Literal["sharpe", "mean"] = "sharpe"
 
 
 class Bootstrap(Part):
-    """Confidence intervals by the stationary bootstrap; ``block`` bars on average, chosen from the data when 0."""
+    """Confidence intervals by the stationary bootstrap; ``block_length`` in bars, from the data when left out."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = 1_000
-    block: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    block_length: Annotated[float, Field(ge=1, le=100_000)] | None = None
+    level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
 
 
 class MonteCarlo(Part):
@@ -143,15 +161,22 @@ class MonteCarlo(Part):
 
 
 class WalkForward(Part):
-    """The history in folds, each judged by what the ones before it had not seen."""
+    """The history in folds, each compared with the bars before it: does what was earned there go on?
 
-    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    ``anchored``: with all bars before it, rather than with as many as the first fold has. ``purge`` and ``embargo``:
+    bars between the two that neither uses.
+    """
+
+    folds: Annotated[int, Field(ge=1, le=100)] = 5
     anchored: bool = False
+    purge: Annotated[int, Field(ge=0, le=100_000)] = 0
+    embargo: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 class Validation(Part):
-    """Which tests the result has to stand; those left out are not made."""
+    """Which tests the result has to stand; those left out are not made, but for the look-ahead check."""
 
+    lookahead: bool = True
     permutation: Permutation | None = None
     bootstrap: Bootstrap | None = None
     monte_carlo: MonteCarlo | None = None
@@ -173,6 +198,8 @@ class RunConfig(Part):
     risk: Risk = Risk()
     execution: Execution = Execution()
     validation: Validation = Validation()
+    periods_per_year: Annotated[float, Field(ge=1, le=600_000)] | None = None
+    """By which figures are annualised; by the timeframe when left out."""
     initial_cash: Annotated[float, Field(ge=0.01, le=1e12)] = 100_000.0
     seed: Annotated[int, Field(ge=0, le=canonical.LARGEST_INTEGER)] = 42
 
@@ -189,7 +216,7 @@ class RunConfig(Part):
     @property
     def traded(self) -> list[str]:
         """Every symbol, in alphabetical order: the order in which they were named means nothing."""
-        return sorted(self.symbols or [self.symbol or ""])
+        return [self.symbol] if self.symbol is not None else sorted(self.symbols or [])
 
     @property
     def since(self) -> datetime:
@@ -200,18 +227,11 @@ class RunConfig(Part):
     def until(self) -> datetime:
         """Every bar begins before this time (UTC)."""
         at = _at(self.end)
-        return at + (timedelta(days=1) if _DAY.fullmatch(self.end) else timedelta(microseconds=1))
+        return at + (timedelta(days=1) if DAY.fullmatch(self.end) else timedelta(microseconds=1))
 
     def plain(self) -> dict[str, Any]:
-        """The configuration with every default, in the one form that equal ones share."""
-        value = self.model_dump(mode="json", exclude_none=True)
-        if self.symbol is None and len(self.traded) == 1:
-            value["symbol"] = value.pop("symbols")[0]
-        elif self.symbol is None:
-            value["symbols"] = self.traded
-        if self.start.endswith("T00:00:00Z"):
-            value["start"] = self.start[:10]
-        return value
+        """As JSON holds it; what is None is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     def canonical(self) -> bytes:
         """Its canonical JSON: what is hashed, and what ``config.json`` holds."""
@@ -223,39 +243,7 @@ class RunConfig(Part):
         return canonical.digest(self.plain())
 
 
-def parse(value: Mapping[str, Any]) -> RunConfig:
-    """``value``, read from JSON, as a configuration; raises `InvalidConfig`.
-
-    JSON has one kind of number, so ``5.0`` is taken where a whole number is asked for.
-    """
-    try:
-        return RunConfig.model_validate_json(json.dumps(_whole_numbers(value), allow_nan=False))
-    except ValidationError as error:
-        raise InvalidConfig(
-            [{"loc": list(item["loc"]), "message": _message(item)} for item in error.errors(include_url=False)]
-        ) from None
-    except ValueError as error:
-        raise InvalidConfig([{"loc": [], "message": str(error)}]) from None
-
-
-def _message(item: Any) -> str:
-    """What is wrong, without the name of the exception that said so."""
-    return str(item["msg"]).removeprefix("Value error, ")
-
-
-def _whole_numbers(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _whole_numbers(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_whole_numbers(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= canonical.LARGEST_INTEGER:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > canonical.LARGEST_INTEGER:
-        raise ValueError(f"a number past {canonical.LARGEST_INTEGER}")
-    return value
-
-
 def _at(text: str) -> datetime:
-    if _DAY.fullmatch(text):
+    if DAY.fullmatch(text):
         return datetime.combine(date.fromisoformat(text), time(), UTC)
     return datetime.fromisoformat(text)

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from trading.jobs.serializers import ProgressSerializer, RunErrorSerializer
 from trading.jobs.states import State
 
+STATUS = f"One of {', '.join(State.values)}."
 Shape = serializers.Serializer[dict[str, object]]
 
 
@@ -12,7 +13,7 @@ class SubmittedSerializer(Shape):
     """A submission's answer; ``reused`` when nothing was started."""
 
     run_hash = serializers.CharField()
-    status = serializers.ChoiceField(choices=State.values)
+    status = serializers.CharField(help_text=STATUS)
     job_run_id = serializers.UUIDField()
     reused = serializers.BooleanField()
 
@@ -21,7 +22,7 @@ class BacktestSummarySerializer(Shape):
     """A run in a list; ``symbol`` or ``symbols`` is there."""
 
     run_hash = serializers.CharField()
-    status = serializers.ChoiceField(choices=State.values)
+    status = serializers.CharField(help_text=STATUS)
     job_run_id = serializers.UUIDField(allow_null=True)
     symbol = serializers.CharField(required=False)
     symbols = serializers.ListField(child=serializers.CharField(), required=False)

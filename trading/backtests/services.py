@@ -43,7 +43,12 @@ def store() -> ArtifactStore:
 
 def identity(config: RunConfig, found: Sequence[candles.Series]) -> Identity:
     """What a run of ``config`` on those candles is worked out from, here and now."""
-    return Identity(config.run_hash, candles.data_hash(found), provenance.code_version(), provenance.lock_hash())
+    return Identity(config.run_hash, candles.data_hash(found), *code_identity())
+
+
+def code_identity() -> tuple[str, str]:
+    """The code and the packages of this process."""
+    return provenance.code_version(), provenance.lock_hash()
 
 
 def submit(config: RunConfig, *, client_id: UUID, by: str = "", request_id: str = "") -> Submitted:

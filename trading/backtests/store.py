@@ -73,6 +73,13 @@ class ArtifactStore:
             raise
         return file
 
+    def contents(self, client_id: UUID, run_id: UUID) -> dict[str, bytes]:
+        """The bytes of every file in a run's folder, whatever they are; links are left out."""
+        place = self.folder(client_id, run_id)
+        if not place.is_dir():
+            return {}
+        return {path.name: path.read_bytes() for path in sorted(place.iterdir()) if not path.is_symlink()}
+
     def forget(self, run_id: UUID) -> None:
         """Delete what a run's steps handed on, and what its attempts left half done."""
         for path in (self.root / STAGING).glob(f"{run_id}*"):

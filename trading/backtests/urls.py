@@ -2,9 +2,16 @@
 
 from django.urls import path
 
+from trading.backtests.api import ArtifactsView, ArtifactView, RunsView, RunView
+from trading.backtests.events import run_events
 from trading.backtests.presets import PresetsView, PresetView
 
 urlpatterns = [
+    path("runs", RunsView.as_view()),
+    path("runs/<str:run_hash>", RunView.as_view()),
+    path("runs/<str:run_hash>/artifacts", ArtifactsView.as_view()),
+    path("runs/<str:run_hash>/artifacts/<path:name>", ArtifactView.as_view()),
+    path("runs/<str:run_hash>/events", run_events),
     path("presets", PresetsView.as_view()),
     path("presets/<str:preset_id>", PresetView.as_view()),
 ]

@@ -40,7 +40,7 @@ SHOWN = (
 _open_streams = 0
 
 
-class _Place:
+class Place:
     """One of the streams that may be open; left once, whether its stream ends or never begins."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class _Place:
 class EventStream(StreamingHttpResponse):
     """Leaves its place also when the client is gone before the first event."""
 
-    def __init__(self, place: _Place, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, place: Place, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._place = place
 
@@ -69,6 +69,23 @@ class EventStream(StreamingHttpResponse):
         super().close()
 
 
+def take_place() -> Place:
+    """A place for one more stream; 429 when all are taken.
+
+    It is taken before the first byte is asked for: many may be opened at once.
+    """
+    if _open_streams >= MOST_STREAMS:
+        message = "Too many streams are open; poll the run instead."
+        raise errors.ApiError(429, "too_many_streams", message, headers={"Retry-After": "30"})
+    return Place()
+
+
+def stream(place: Place, events: AsyncIterator[bytes]) -> EventStream:
+    """The response that carries ``events``."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return EventStream(place, events, content_type="text/event-stream", headers=headers)
+
+
 @needs(GET=Permission.SEE_RUNS)
 async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | StreamingHttpResponse:
     """Stream the run's state, step and progress whenever they change; the event ``end`` is the last."""
@@ -76,23 +93,11 @@ async def run_events(request: HttpRequest, run_id: UUID) -> HttpResponse | Strea
         if request.method != "GET":
             raise errors.ApiError(405, "method_not_allowed", "Only GET is answered here.", headers={"Allow": "GET"})
         client_id = await sync_to_async(_check)(request, run_id)
-        if _open_streams >= MOST_STREAMS:
-            raise errors.ApiError(
-                429,
-                "too_many_streams",
-                "Too many streams are open; poll the run instead.",
-                headers={"Retry-After": "30"},
-            )
+        place = take_place()
     except (errors.ApiError, APIException) as error:
         answer = errors.translate(error)
         return errors.as_json(answer) if answer is not None else errors.server_error()
-    place = _Place()  # taken here, not when the first byte is asked for: many may be opened at once
-    return EventStream(
-        place,
-        _stream(run_id, client_id, place),
-        content_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return stream(place, _stream(run_id, client_id, place))
 
 
 def _check(request: HttpRequest, run_id: UUID) -> UUID | None:
@@ -123,7 +128,7 @@ def _look(run_id: UUID, client_id: UUID | None) -> dict[str, Any] | None:
         connections.close_all()  # a stream holds no connection while it waits
 
 
-async def _stream(run_id: UUID, client_id: UUID | None, place: _Place) -> AsyncIterator[bytes]:
+async def _stream(run_id: UUID, client_id: UUID | None, place: Place) -> AsyncIterator[bytes]:
     try:
         began = spoke = time.monotonic()
         shown: dict[str, Any] | None = None

@@ -35,7 +35,7 @@ def index(request: PageRequest) -> HttpResponse:
         runs = runs.filter(job=job)
     if state:
         runs = runs.filter(state=state)
-    before = _uuid(request.GET.get("before", ""))
+    before = uuid_or_none(request.GET.get("before", ""))
     if before is not None:
         runs = runs.filter(id__lt=before)
     columns = runs.select_related("client").defer("args", "returned", "result", "error_message")
@@ -123,7 +123,7 @@ def _changeable(user: User, run_id: UUID) -> JobRun:
     return run
 
 
-def _uuid(text: str) -> UUID | None:
+def uuid_or_none(text: str) -> UUID | None:
     try:
         return UUID(text)
     except ValueError:

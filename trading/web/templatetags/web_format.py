@@ -35,6 +35,13 @@ def signed(value: Any) -> str:
 
 
 @register.filter
+def share(value: Any) -> str:
+    """A fraction in per cent."""
+    number = _decimal(value)
+    return NOTHING if number is None else f"{100 * number:.2f}%"
+
+
+@register.filter
 def quantity(value: Any) -> str:
     """Without zeros at the end."""
     number = _decimal(value)

@@ -1,0 +1,211 @@
+"""A run worked out: from candles to artifacts, by functions whose answer follows from their arguments alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trading.backtests import canonical, registry, tables, tearsheet
+from trading.backtests.candles import Series
+from trading.backtests.config import RunConfig
+from trading.backtests.parsing import strategies_folder
+from trading.backtests.strategy import targets_of
+from trading.backtests.tables import Cells, Column
+from trading.backtests.validation import Judged
+from trading.quant import indicator
+from trading.quant.bars import Bars
+from trading.quant.costs import Costs, Slippage, SpreadPct, Stops
+from trading.quant.engine import Result, simulate
+from trading.quant.kernels import Floats
+from trading.quant.parameters import sizing_of, slippage_of
+from trading.quant.records import REASONS
+from trading.quant.statistics import sharpe
+
+BASIS_POINT = 1e-4
+
+
+def aligned(found: Sequence[Series]) -> Bars:
+    """The series side by side over all their times; NaN where one has no bar. Raises `trading.quant.bars.BadBars`."""
+    if len(found) == 1:
+        only = found[0]
+        return Bars(only.time, only.open, only.high, only.low, only.close, only.volume, (only.symbol,))
+    time = np.unique(np.concatenate([series.time for series in found]))
+    columns = {name: np.full((len(time), len(found)), np.nan) for name in ("open", "high", "low", "close", "volume")}
+    for place, series in enumerate(found):
+        rows = np.searchsorted(time, series.time)
+        for name, table in columns.items():
+            table[rows, place] = getattr(series, name)
+    return Bars(time, symbols=[series.symbol for series in found], **columns)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the feature matrix: its name, and its values of shape (T, S)."""
+
+    name: str
+    values: Floats
+
+
+def features(config: RunConfig, bars: Bars) -> list[Feature]:
+    """The columns of every indicator that ``config`` names, named by the indicator's parameters too."""
+    found = []
+    for given in config.indicators:
+        if given.name in indicator.names():
+            columns = indicator.compute(given.name, bars, given.params)
+        else:
+            columns = {given.name: targets(given.name, given.params, bars)}
+        suffix = "".join(f"_{canonical.canonical(value).decode()}" for value in given.params.values())
+        found += [Feature(f"{name}{suffix}", values) for name, values in columns.items()]
+    return found
+
+
+def targets(name: str, params: dict[str, Any], bars: Bars) -> Floats:
+    """What the strategy of that name wishes to hold, shape (T, S).
+
+    Raises `trading.backtests.registry.UnknownStrategy` and `trading.backtests.strategy.BrokenStrategy`.
+    """
+    return targets_of(name, registry.find(name, strategies_folder()).strategy, bars, params)
+
+
+def simulated(config: RunConfig, bars: Bars) -> Result:
+    """What trading the strategy over ``bars`` would have left."""
+    execution, risk = config.execution, config.risk
+    slippage: Slippage = slippage_of(execution.slippage.model, execution.slippage.params)
+    if execution.slippage_bps:
+        slippage = SpreadPct(2 * execution.slippage_bps * BASIS_POINT)  # half of the spread is paid each way
+    return simulate(
+        bars,
+        targets(config.strategy.name, config.strategy.params, bars),
+        cash=config.initial_cash,
+        sizing=sizing_of(risk.model, risk.params),
+        costs=Costs(execution.fee_bps, execution.borrow_cost_bps, slippage),
+        stops=Stops(risk.stop_loss, risk.take_profit, risk.trailing),
+        multiplier=execution.multiplier,
+        lot_size=execution.lot_size,
+        max_leverage=execution.max_leverage,
+        fill=execution.fill,
+        rebalance=execution.rebalance,
+    )
+
+
+def measured(config: RunConfig, result: Result) -> dict[str, Any]:
+    """The figures of a result, with the error of its Sharpe ratio and the chance that it is above zero."""
+    periods = config.periods_per_year or 1.0
+    found: dict[str, Any] = dict(result.metrics(periods_per_year=periods).as_dict())
+    if result.ruined_bar is None:
+        record = sharpe.Record.of(result.returns)
+        found["sharpe_standard_error"] = sharpe.standard_error(record) * periods**0.5
+        found["probabilistic_sharpe"] = sharpe.probabilistic_sharpe(record)
+        found["skewness"], found["kurtosis"] = record.skewness, record.kurtosis
+    else:
+        found.update(sharpe_standard_error=None, probabilistic_sharpe=None, skewness=None, kurtosis=None)
+    found["ruined_at"] = None if result.ruined_bar is None else tables.times(result.time)[result.ruined_bar]
+    return found
+
+
+def artifacts(
+    config: RunConfig, made: Sequence[Feature], result: Result, metrics: dict[str, Any], judged: Judged
+) -> dict[str, bytes]:
+    """Everything that the run leaves, by name; ``metrics`` are what `measured` says."""
+    times = tables.times(result.time)
+    return {
+        "config.json": config.canonical(),
+        "metrics.json": canonical.canonical(metrics),
+        "validation.json": canonical.canonical(judged.summary),
+        "draws.csv": _draws(judged),
+        "equity.csv": _equity(result, times),
+        "positions.csv": _positions(result, times),
+        "fills.csv": _fills(result, times),
+        "trades.csv": _trades(result, times),
+        "features.csv": _features(result, made, times),
+        "tearsheet.html": tearsheet.page(config, result, metrics, judged),
+    }
+
+
+def drawdown(equity: Floats) -> Floats:
+    """The fall from the highest equity so far, as a fraction of it, shape (T,); zero or positive."""
+    peaks = np.maximum.accumulate(equity)
+    fallen: Floats = 1.0 - equity / peaks
+    return fallen
+
+
+def _equity(result: Result, times: Cells) -> bytes:
+    return tables.csv(
+        [
+            Column("time", times),
+            Column("equity", tables.numbers(result.equity)),
+            Column("cash", tables.numbers(result.cash)),
+            Column("drawdown", tables.numbers(drawdown(result.equity))),
+        ]
+    )
+
+
+def _positions(result: Result, times: Cells) -> bytes:
+    names = tables.text(result.symbols)
+    columns = [Column(name, tables.numbers(result.positions[:, place])) for place, name in enumerate(names)]
+    return tables.csv([Column("time", times), *columns])
+
+
+def _named(result: Result, places: npt.NDArray[np.int64]) -> list[str]:
+    names = tables.text(result.symbols)
+    return [names[place] for place in places.tolist()]
+
+
+def _reasons(numbers: npt.NDArray[np.int64]) -> list[str]:
+    return [REASONS[number] for number in numbers.tolist()]
+
+
+def _fills(result: Result, times: Cells) -> bytes:
+    fills = result.fills
+    return tables.csv(
+        [
+            Column("time", [times[bar] for bar in fills["bar"].tolist()]),
+            Column("symbol", _named(result, fills["symbol"])),
+            *(Column(name, tables.numbers(fills[name])) for name in ("quantity", "price", "fee", "slippage")),
+            Column("reason", _reasons(fills["reason"])),
+        ]
+    )
+
+
+def _trades(result: Result, times: Cells) -> bytes:
+    trades = result.trades
+    amounts = ("quantity", "entry_price", "exit_price", "fees", "borrow", "pnl", "return")
+    return tables.csv(
+        [
+            Column("symbol", _named(result, trades["symbol"])),
+            Column("direction", tables.integers(trades["direction"])),
+            Column("entry_time", [times[bar] for bar in trades["entry_bar"].tolist()]),
+            Column("exit_time", [times[bar] for bar in trades["exit_bar"].tolist()]),
+            *(Column(name, tables.numbers(trades[name])) for name in amounts),
+            Column("reason", _reasons(trades["reason"])),
+        ]
+    )
+
+
+def _features(result: Result, made: Sequence[Feature], times: Cells) -> bytes:
+    """One row for each time and symbol, in that order."""
+    count = len(result.symbols)
+    return tables.csv(
+        [
+            Column("time", [moment for moment in times for _ in range(count)]),
+            Column("symbol", tables.text(result.symbols) * len(result.time)),
+            Column("close", tables.numbers(result.close.reshape(-1))),
+            *(Column(feature.name, tables.numbers(feature.values.reshape(-1))) for feature in made),
+        ]
+    )
+
+
+def _draws(judged: Judged) -> bytes:
+    """Every draw of every test, one row each."""
+    lengths = [len(values) for values in judged.draws.values()]
+    names = [name for name, length in zip(judged.draws, lengths, strict=True) for _ in range(length)]
+    values = np.concatenate(list(judged.draws.values())) if judged.draws else np.empty(0)
+    return tables.csv(
+        [
+            Column("draw", [str(number) for length in lengths for number in range(length)]),
+            Column("of", names),
+            Column("value", tables.numbers(values)),
+        ]
+    )

@@ -1,0 +1,58 @@
+"""Tables as CSV whose bytes follow from their values: the shortest digits that read back as the same number."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Cells = list[str]
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name and its cells, as they are written."""
+
+    name: str
+    cells: Cells
+
+
+def csv(columns: Sequence[Column]) -> bytes:
+    """The columns side by side under their names, in UTF-8, each line ended by a line feed."""
+    lines = [",".join(text([column.name for column in columns]))]
+    lines.extend(map(",".join, zip(*(column.cells for column in columns), strict=True)))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def numbers(values: npt.NDArray[np.float64]) -> Cells:
+    """Floats so that they read back as the same; NaN is an empty cell."""
+    cells = list(map(repr, values.tolist()))
+    for place in np.flatnonzero(np.isnan(values)).tolist():
+        cells[place] = ""
+    return cells
+
+
+def integers(values: npt.NDArray[np.int64]) -> Cells:
+    """Whole numbers."""
+    return [str(value) for value in values.tolist()]
+
+
+def times(nanoseconds: npt.NDArray[np.int64]) -> Cells:
+    """Nanoseconds since 1970 as RFC 3339 in UTC, with as many digits of a second as they have."""
+    unit = "s" if not (nanoseconds % SECOND_NS).any() else "us"
+    moments = nanoseconds.astype("datetime64[ns]").astype(f"datetime64[{unit}]")
+    return [f"{moment}Z" for moment in np.datetime_as_string(moments).tolist()]
+
+
+def text(values: Iterable[str]) -> Cells:
+    """Words, quoted where CSV needs it, and kept from being taken for a formula by a spreadsheet."""
+    return [_word(value) for value in values]
+
+
+def _word(value: str) -> str:
+    if value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        value = "'" + value
+    if any(character in value for character in ',"\r\n'):
+        value = '"' + value.replace('"', '""') + '"'
+    return value

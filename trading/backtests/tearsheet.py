@@ -1,0 +1,194 @@
+"""A run on one page: a file by itself, which loads nothing and runs nothing."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from trading.backtests import plots, tables, verdicts
+from trading.backtests.config import RunConfig
+from trading.backtests.validation import Judged
+from trading.backtests.verdicts import section
+from trading.quant.engine import Result
+from trading.quant.kernels import Floats, Integers
+from trading.quant.records import REASONS
+
+MOST_TRADES = 60
+ROLLING_POINTS = 500
+
+STYLE = """
+:root{color-scheme:light dark;--ground:#f5f6f8;--card:#fff;--ink:#181c24;--muted:#5b6472;--rule:#e1e5eb;
+--accent:#2457d6;--good:#137a3a;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--ground:#0f1218;--card:#181c24;--ink:#e8ebf0;--muted:#9aa4b2;--rule:#2a303b;
+--accent:#5b8bff;--good:#6ddb95;--bad:#ff9a92}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:24px;background:var(--ground);color:var(--ink);
+font:15px/1.5 system-ui,sans-serif}h1{font-size:24px;margin:0}h2{font-size:15px;margin:0 0 8px}
+section{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:16px 18px;margin:16px 0}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(215px,1fr));gap:14px;margin:0}dl div{min-width:0}
+dt{color:var(--muted);font-size:13px}dd{margin:0;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
+dd small,.note{color:var(--muted);font-size:13px;font-weight:400;display:block;margin:0}
+code{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}
+th,td{text-align:right;padding:5px 12px 5px 0;border-bottom:1px solid var(--rule);white-space:nowrap}
+th{color:var(--muted);font-weight:500}th:first-child,td:first-child{text-align:left}
+svg{width:100%;height:auto;display:block}.grid{stroke:var(--rule)}.tick,.cell{fill:var(--muted);font-size:12px}
+.cell{fill:var(--ink)}.line{fill:none;stroke:var(--accent);stroke-width:1.6;stroke-linejoin:round}
+.area{fill:var(--accent);opacity:.14}.bar{fill:var(--accent);opacity:.45}.seen{stroke:var(--bad);stroke-width:2.5}
+.end{stroke:var(--muted);stroke-width:1.5;stroke-dasharray:5 4}.mark{stroke:var(--muted);stroke-dasharray:3 4}
+.gain{fill:var(--good)}.loss{fill:var(--bad)}.bad{color:var(--bad)}
+""".strip()
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'"
+
+
+def page(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Judged) -> bytes:
+    """The page as HTML in UTF-8; the same run gives the same bytes."""
+    title = f"{config.strategy.name} on {', '.join(config.traded)}"
+    period = f"{config.timeframe}, {tables.times(result.time[:1])[0]} to {tables.times(result.time[-1:])[0]}"
+    sections = [
+        section("Result", _result(metrics, judged)),
+        section("What it cost", _costs(config, metrics)),
+        section("Equity", plots.curve(result.time, result.equity, name="Equity", label=plots.plain)),
+        section("Drawdown", _drawdown(result)),
+        section(*_rolling(config, result)),
+        section("Monthly returns, %", plots.months(result.time, result.equity, config.initial_cash)),
+        *verdicts.sections(judged),
+        section(*_trades(result)),
+        section("Configuration", _configuration(config)),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f'<h1>{escape(title)}</h1><p class="note">{escape(period)} · run <code>{config.run_hash}</code></p>'
+        f"{''.join(sections)}</body></html>\n"
+    ).encode()
+
+
+def sections_of(content: bytes) -> str:
+    """The sections of a page that `page` made, to be shown on another page with styles of its own."""
+    text = content.decode()
+    return text[text.index("<section>") : text.rindex("</section>") + len("</section>")]
+
+
+def _figures(rows: Sequence[tuple[str, str, str]]) -> str:
+    cells = (
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{f'<small>{escape(note)}</small>' if note else ''}</dd></div>"
+        for name, value, note in rows
+    )
+    return f"<dl>{''.join(cells)}</dl>"
+
+
+def _result(metrics: dict[str, Any], judged: Judged) -> str:
+    interval = _intervals(judged)
+    error = metrics["sharpe_standard_error"]
+    doubt = interval("sharpe", _two) or ("" if error is None else f"± {error:.2f} (standard error)")
+    ruined = metrics["ruined_at"]
+    warning = f'<p class="bad">The equity fell to zero at {escape(str(ruined))}; nothing was traded after.</p>'
+    return ("" if ruined is None else warning) + _figures(
+        [
+            ("Total return", _percent(metrics["total_return"]), ""),
+            ("Final equity", _money(metrics["final_equity"]), interval("final_equity", _money)),
+            ("Growth a year", _percent(metrics["cagr"]), ""),
+            ("Sharpe ratio a year", _two(metrics["sharpe"]), doubt),
+            ("Chance that it is above zero", _percent(metrics["probabilistic_sharpe"]), "probabilistic Sharpe ratio"),
+            ("Sortino ratio a year", _two(metrics["sortino"]), ""),
+            ("Volatility a year", _percent(metrics["volatility"]), ""),
+            ("Deepest drawdown", _percent(metrics["max_drawdown"]), interval("drawdown", _percent)),
+            ("Calmar ratio", _two(metrics["calmar"]), ""),
+            ("Closed trades", str(metrics["trades"]), f"{_percent(metrics['hit_rate'])} earned something"),
+            ("Profit factor", _two(metrics["profit_factor"]), f"mean trade {_percent(metrics['mean_trade'])}"),
+            ("Exposure", _percent(metrics["exposure"]), f"in the market {_percent(metrics['time_in_market'])} of bars"),
+        ]
+    )
+
+
+def _intervals(judged: Judged) -> Any:
+    bootstrap = judged.summary.get("bootstrap", {})
+
+    def interval(measure: str, shown: Any) -> str:
+        found = bootstrap.get(measure)
+        if found is None:
+            return ""
+        return f"{shown(found['low'])} to {shown(found['high'])} at {bootstrap['level']:.0%}"
+
+    return interval
+
+
+def _costs(config: RunConfig, metrics: dict[str, Any]) -> str:
+    model = config.execution.slippage.model
+    slippage = f"{config.execution.slippage_bps:g} bps" if config.execution.slippage_bps else model.replace("_", " ")
+    return _figures(
+        [
+            ("Fees", _money(metrics["fees"]), f"{config.execution.fee_bps:g} bps of each fill"),
+            ("Slippage", _money(metrics["slippage"]), slippage),
+            ("Borrowing", _money(metrics["borrow"]), f"{config.execution.borrow_cost_bps:g} bps a year"),
+            ("Turnover a year", _two(metrics["turnover"]), "traded notional over mean equity"),
+        ]
+    )
+
+
+def _drawdown(result: Result) -> str:
+    fallen = result.equity / np.maximum.accumulate(result.equity) - 1.0
+    return plots.curve(result.time, fallen, name="Drawdown", label=plots.percent, marks=(0.0,), fill=True)
+
+
+def rolling_sharpe(equity: Floats, window: int, periods_per_year: float) -> tuple[Integers, Floats]:
+    """The rows at which it was looked at, and the annualised Sharpe ratio of the ``window`` returns up to each."""
+    rows = np.unique(np.linspace(window, len(equity) - 1, ROLLING_POINTS).astype(np.int64))
+    returns = equity[1:] / np.where(equity[:-1] > 0.0, equity[:-1], np.nan) - 1.0
+    sums, squares = (np.concatenate([[0.0], np.cumsum(returns**power)]) for power in (1, 2))
+    mean = (sums[rows] - sums[rows - window]) / window
+    variance = (squares[rows] - squares[rows - window] - window * mean**2) / (window - 1)
+    varies = variance > 1e-12 * float(np.nanmax(returns**2, initial=0.0))  # sums leave rounding where nothing varies
+    values = np.where(varies, mean / np.sqrt(np.where(varies, variance, 1.0)) * periods_per_year**0.5, np.nan)
+    return rows, values
+
+
+def _rolling(config: RunConfig, result: Result) -> tuple[str, str]:
+    window = min(126, len(result.equity) // 4)
+    heading = f"Rolling Sharpe ratio, {window} bars"
+    if window < 10:
+        return "Rolling Sharpe ratio", '<p class="note">There are too few bars.</p>'
+    rows, values = rolling_sharpe(result.equity, window, config.periods_per_year or 1.0)
+    return heading, plots.curve(result.time[rows], values, name=heading, label=plots.plain, marks=(0.0,))
+
+
+def _trades(result: Result) -> tuple[str, str]:
+    trades = result.trades
+    if not len(trades):
+        return "Trades", '<p class="note">None.</p>'
+    last = trades[-MOST_TRADES:]
+    entries, exits = tables.times(result.time[last["entry_bar"]]), tables.times(result.time[last["exit_bar"]])
+    rows = "".join(
+        f"<tr><td>{escape(result.symbols[trade['symbol']])}</td>"
+        f"<td>{'long' if trade['direction'] > 0 else 'short'}</td>"
+        f"<td>{entries[place]}</td><td>{exits[place]}</td><td>{trade['quantity']:.6g}</td>"
+        f"<td>{trade['entry_price']:.6g}</td><td>{trade['exit_price']:.6g}</td><td>{trade['pnl']:,.2f}</td>"
+        f"<td>{100 * trade['return']:.2f}%</td><td>{REASONS[trade['reason']]}</td></tr>"
+        for place, trade in enumerate(last)
+    )
+    heads = ("Symbol", "Side", "Entry", "Exit", "Quantity", "Entry price", "Exit price", "P&L", "Return", "Closed by")
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    heading = "Trades" if len(trades) <= MOST_TRADES else f"The last {MOST_TRADES} of {len(trades)} trades"
+    return heading, f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _configuration(config: RunConfig) -> str:
+    return f"<code>{escape(config.canonical().decode())}</code>"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}%"
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _money(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"

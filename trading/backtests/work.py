@@ -1,0 +1,137 @@
+"""A run being worked out: what each step makes is kept in a folder, so that a later one, or another try, goes on there.
+
+Each part is read when it is there and made when it is not, so that a step also finds its way where the folder was lost:
+what is made follows from the configuration and the candles alone.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trading.backtests import pipeline
+from trading.backtests.candles import Series
+from trading.backtests.config import RunConfig
+from trading.backtests.pipeline import Feature
+from trading.backtests.validation import Judged, Progress, validated
+from trading.quant.bars import Bars
+from trading.quant.engine import Result
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+_RESULT = ("equity", "accrued_cash", "fills", "trades", "multiplier")
+
+
+def silent(done: int, total: int, note: str) -> None:
+    """Progress that nobody is told of."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The parts of one run. Without a ``folder`` they are kept in memory alone."""
+
+    config: RunConfig
+    read: Callable[[], Sequence[Series]]
+    folder: Path | None = None
+    progress: Progress = silent
+
+    @cached_property
+    def series(self) -> Sequence[Series]:
+        """The candles; raises what ``read`` raises."""
+        found = self._kept("candles")
+        if found is None:
+            series = self.read()
+            parts = {f"{place}{name}": part for place, one in enumerate(series) for name, part in _of(one)}
+            self._keep("candles", parts)
+            return series
+        columns = [field.name for field in fields(Series)[1:]]
+        return [
+            Series(symbol, *(found[f"{place}{name}"] for name in columns))
+            for place, symbol in enumerate(self.config.traded)
+        ]
+
+    @cached_property
+    def bars(self) -> Bars:
+        """The candles side by side; raises `trading.quant.bars.BadBars`."""
+        return pipeline.aligned(self.series)
+
+    @cached_property
+    def features(self) -> Sequence[Feature]:
+        """The feature matrix."""
+        found = self._kept("features")
+        if found is None:
+            made = pipeline.features(self.config, self.bars)
+            self._keep("features", {feature.name: feature.values for feature in made})
+            return made
+        return [Feature(name, found[name]) for name in found]
+
+    @cached_property
+    def result(self) -> Result:
+        """What the simulation left."""
+        found = self._kept("result")
+        if found is None:
+            made = pipeline.simulated(self.config, self.bars)
+            ruined = np.array(-1 if made.ruined_bar is None else made.ruined_bar)
+            self._keep("result", {"ruined_bar": ruined, **{name: getattr(made, name) for name in _RESULT}})
+            return made
+        ruined_bar = int(found["ruined_bar"])
+        return Result(
+            time=self.bars.time,
+            symbols=self.bars.symbols,
+            initial_cash=self.config.initial_cash,
+            close=self.bars.close,
+            ruined_bar=None if ruined_bar < 0 else ruined_bar,
+            **{name: found[name] for name in _RESULT},
+        )
+
+    @cached_property
+    def judged(self) -> Judged:
+        """What the tests said; the longest part, told of as it goes."""
+        found = self._kept("draws")
+        summary = None if self.folder is None else self.folder / "summary.json"
+        if found is not None and summary is not None and summary.exists():
+            return Judged(json.loads(summary.read_bytes()), {name: found[name] for name in found})
+        made = validated(self.config, self.bars, self.result, self.progress)
+        if summary is not None:
+            _replace(summary, lambda path: path.write_bytes(json.dumps(made.summary).encode()))
+            self._keep("draws", made.draws)
+        return made
+
+    def artifacts(self) -> dict[str, bytes]:
+        """Everything that the run leaves, by name."""
+        return pipeline.artifacts(self.config, self.features, self.result, self.metrics, self.judged)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The figures, which ``metrics.json`` holds."""
+        return pipeline.measured(self.config, self.result)
+
+    def _kept(self, name: str) -> Arrays | None:
+        if self.folder is None or not (path := self.folder / f"{name}.npz").exists():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+
+    def _keep(self, name: str, arrays: Arrays) -> None:
+        if self.folder is not None:
+            _replace(self.folder / f"{name}.npz", lambda path: _save(path, arrays))
+
+
+def _of(series: Series) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    return [(field.name, getattr(series, field.name)) for field in fields(Series)[1:]]
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Have the file whole or not at all."""
+    half = path.with_name(f"{path.name}.{os.getpid()}")
+    write(half)
+    half.replace(path)

@@ -1,0 +1,108 @@
+"""Work one submitted run out: from its candles to its artifacts."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from trading.backtests import candles, services
+from trading.backtests.models import Run
+from trading.backtests.parsing import InvalidConfig, parse
+from trading.backtests.work import Work
+from trading.jobs.context import StepContext
+from trading.jobs.outcomes import PermanentError
+from trading.jobs.registry import Arguments, Job, Step
+
+SHOWN = ("final_equity", "total_return", "sharpe", "max_drawdown", "trades")
+"""Figures that the job's record shows; the others are in the artifacts."""
+
+
+class BacktestArguments(Arguments):
+    """``run_id``: the submitted run."""
+
+    run_id: UUID
+
+
+def load(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
+    """Read the candles, once: what comes later does not change this run."""
+    run = _run(ctx, args)
+    work = _work(ctx, run)
+    try:
+        what = services.identity(work.config, work.series)
+        with ctx.transaction():
+            services.settle_identity(run, what)
+    except (LookupError, ValueError, services.Superseded) as error:
+        raise PermanentError(str(error)) from error
+    return {"bars": sum(len(series.time) for series in work.series), "data_hash": what.data_hash}
+
+
+def features(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
+    """Compute the indicators that the configuration names."""
+    made = _tried(lambda: _work(ctx, _run(ctx, args)).features)
+    return {"columns": [feature.name for feature in made]}
+
+
+def simulate(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
+    """Trade the strategy over the bars."""
+    result = _tried(lambda: _work(ctx, _run(ctx, args)).result)
+    return {"fills": len(result.fills), "trades": len(result.trades)}
+
+
+def validate(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
+    """Make the tests that the result has to stand."""
+    judged = _tried(lambda: _work(ctx, _run(ctx, args)).judged)
+    return {"tests": sorted(judged.summary)}
+
+
+def write(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
+    """Write the artifacts, put them in their place with their manifest, and let the oldest run go."""
+    run = _run(ctx, args)
+    store = services.store()
+    if not run.manifest_hash:
+        work = _work(ctx, run)
+        artifacts, metrics = _tried(lambda: (work.artifacts(), work.metrics))
+        staged = store.stage(run.id, ctx.claim.fence, artifacts)
+        with ctx.transaction():
+            services.finish(run, artifacts, metrics, staged=staged, into=store)
+        run.refresh_from_db()
+    store.forget(run.id)
+    services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT)
+    shown = {name: (run.metrics or {})[name] for name in SHOWN}
+    return {"run_hash": run.run_hash, "manifest_hash": run.manifest_hash, **shown}
+
+
+def _run(ctx: StepContext, args: BacktestArguments) -> Run:
+    run = Run.objects.filter(id=args.run_id, client_id=ctx.client_id).first()
+    if run is None:
+        raise PermanentError("The run is gone: newer ones took its place. Submit its configuration again.")
+    return run
+
+
+def _work(ctx: StepContext, run: Run) -> Work:
+    if ctx.claim.step_index and services.code_identity() != (run.code_version, run.lock_hash):
+        raise PermanentError("The code was changed while it was worked out. Submit its configuration again.")
+    try:
+        config = parse(run.config)
+    except InvalidConfig as error:
+        raise PermanentError(str(error)) from error
+    return Work(config, lambda: candles.stored(config), services.store().scratch(run.id), ctx.progress)
+
+
+def _tried(make: Any) -> Any:
+    """What ``make`` makes; what the configuration or the candles do not allow will not be allowed by another try."""
+    try:
+        return make()
+    except (LookupError, ValueError) as error:
+        raise PermanentError(str(error)) from error
+
+
+JOB = Job(
+    slug=services.JOB,
+    title="Work out a backtest",
+    steps=(Step(load), Step(features), Step(simulate), Step(validate), Step(write, effects=True)),
+    arguments=BacktestArguments,
+    per_client=True,
+    client_startable=True,
+    timeout=timedelta(minutes=30),
+)
