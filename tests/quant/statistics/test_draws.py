@@ -64,6 +64,13 @@ def test_draws_are_uniform_and_replicates_unrelated() -> None:
     assert ((pairs - mean) ** 2 / mean).sum() < 66.7  # 99.9% with 35 degrees
 
 
+def test_no_two_seeds_share_a_stream() -> None:
+    """Neighbours, and seeds as far apart as two indices are."""
+    seeds = [0, 1, 2, 0x9E3779B97F4A7C15, 2**63, 2**64 - 1]
+    keys = {int(stream_nb(seed_word(seed), index)) for seed in seeds for index in range(1_000)}
+    assert len(keys) == len(seeds) * 1_000
+
+
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_a_seed_outside_64_bits_is_refused(seed: int) -> None:
     with pytest.raises(ValueError, match=str(seed)):
