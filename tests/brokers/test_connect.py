@@ -110,3 +110,12 @@ def test_the_same_key_tries_the_venue_once(http: Http, desk: Client, owner: User
     assert len(lockbox.OPENED) == 1
     other = {**BODY, "credentials": {**CREDENTIALS, "api_key": "key-other"}}
     refused(send(http, desk, other, bearer(owner), **key), 422, "idempotency_key_reused")
+
+
+def test_a_host_that_an_adapter_s_own_process_refuses_is_named_too(
+    http: Http, desk: Client, owner: User, lockbox: ModuleType
+) -> None:
+    lockbox.FAULT.append("elsewhere")
+    detail = refused(send(http, desk, BODY, bearer(owner)), 422, "validation_error")
+    assert detail["errors"] == [{"loc": ["body", "credentials", "host"], "message": "not listed"}]
+    assert not BrokerAccount.objects.exists()

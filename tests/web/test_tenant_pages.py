@@ -147,7 +147,9 @@ class TestBrokers:
     def test_a_failure_names_its_cause_and_whether_it_may_pass(self, owner: Browser, lockbox: ModuleType) -> None:
         wrong = owner.post("/app/brokers/lockbox", {**GOOD, "api_secret": "wrong"})
         assert "would be refused again" in wrong.content.decode()
-        lockbox.FAULT.append("down")
+        lockbox.FAULT[:] = ["elsewhere"]
+        assert 'id="e_host">not listed' in owner.post("/app/brokers/lockbox", GOOD).content.decode()
+        lockbox.FAULT[:] = ["down"]
         found = owner.post("/app/brokers/lockbox", GOOD).content.decode()
         assert "This may pass" in found
         assert "<code>down</code>" in found

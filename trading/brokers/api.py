@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from trading.brokers import accounts, onboarding, services
-from trading.brokers.hosts import HostRefused
+from trading.brokers.base import BrokerRefused
+from trading.brokers.hosts import refused_field
 from trading.brokers.models import BrokerAccount
 from trading.brokers.registry import UnknownBroker
 from trading.brokers.serializers import (
@@ -118,8 +119,11 @@ def named() -> Iterator[None]:
         yield
     except UnknownBroker as error:
         raise invalid(["body", "broker"], str(error)) from None
-    except HostRefused as error:
-        raise invalid(["body", "credentials", error.field], str(error)) from None
+    except BrokerRefused as error:
+        field = refused_field(error)
+        if field is None:
+            raise
+        raise invalid(["body", "credentials", field], str(error)) from None
     except accounts.InvalidCredentials as error:
         raise _invalid(["body", "credentials"], error.problems) from None
     except NotWithinLimits as error:

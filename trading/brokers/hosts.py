@@ -24,12 +24,13 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 
-from trading.brokers.base import BrokerRefused, BrokerUnavailable
+from trading.brokers.base import BrokerError, BrokerRefused, BrokerUnavailable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolver = Callable[[str, int], Sequence[str]]
 
+HOST_REFUSED: Final = "host_refused"
 HTTPS: Final = 443
 LONGEST_NAME: Final = 253
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -44,11 +45,15 @@ what carries an IPv4 address (6to4, Teredo). Those that lie outside 2000::/3, su
 
 
 class HostRefused(BrokerRefused):
-    """A host of the credentials may not be called. ``field`` names the field that holds it."""
+    """A host of the credentials may not be called; the context names the ``field`` that holds it."""
 
     def __init__(self, message: str, *, broker: str, field: str) -> None:
-        super().__init__(message, broker=broker, operation="session", code="host_refused", context={"field": field})
-        self.field = field
+        super().__init__(message, broker=broker, operation="session", code=HOST_REFUSED, context={"field": field})
+
+
+def refused_field(error: BrokerError) -> str | None:
+    """The field whose host was refused; None for another error. An adapter's own process may have passed it on."""
+    return str(error.context.get("field", "host")) if error.code == HOST_REFUSED else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from trading.brokers import accounts, registry, services
 from trading.brokers.base import BrokerError, Enrols
-from trading.brokers.hosts import HostRefused
+from trading.brokers.hosts import refused_field
 from trading.brokers.models import BrokerAccount
 from trading.tenants.models import Client
 from trading.tenants.permissions import Permission, allows
@@ -62,9 +62,9 @@ def connect(request: PageRequest, broker: str) -> HttpResponse:
         return _form(request, broker, given, {error.name: str(error)})
     except accounts.InvalidCredentials as error:
         return _form(request, broker, given, {str(place[0]) if place else "": said for place, said in error.problems})
-    except HostRefused as error:
-        return _form(request, broker, given, {error.field: str(error)})
     except BrokerError as error:
+        if (field := refused_field(error)) is not None:
+            return _form(request, broker, given, {field: str(error)})
         return _form(request, broker, given, {}, failure=error)
     with transaction.atomic():
         services.connect(client.id, broker, payload, now=timezone.now())

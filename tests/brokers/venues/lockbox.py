@@ -24,7 +24,8 @@ from trading.brokers.instruments import Instrument, Quote
 
 RIGHT = "right-secret-of-the-lockbox"
 FAULT: list[str] = []
-"""``down``: not reached; ``crash``: a defect of the adapter. Both say the secret, as a careless adapter may."""
+"""``elsewhere``: its host is refused by a process of the adapter's own; ``down``: not reached; ``crash``: a defect of
+the adapter. The last two say the secret, as a careless adapter may."""
 OPENED: list["LockboxCredentials"] = []
 
 
@@ -51,6 +52,9 @@ class Lockbox(Broker):
     def balances(self) -> tuple[Balance, ...]:
         if FAULT == ["crash"]:
             raise ZeroDivisionError(f"a defect at hand of {self._secret}")
+        if FAULT == ["elsewhere"]:  # as an adapter whose connection is another process's passes it on
+            raise BrokerRefused("not listed", broker=self.name, operation="balances", code="host_refused",
+                                context={"field": "host"})  # fmt: skip
         if FAULT == ["down"]:
             raise BrokerUnavailable(f"no route, by {self._secret}", broker=self.name, operation="balances", code="down")
         if not self._secret.startswith(RIGHT):
