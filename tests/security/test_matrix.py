@@ -74,6 +74,7 @@ PLACES: dict[str, Place] = {
     "clients/onboard": Place({"POST": 422}, {}),
     "clients/<uuid:client_id>/connect-broker": Place({"POST": 422}, {}),
     "clients/<uuid:client_id>/agent/parameters": Place({"GET": 200, "POST": 200}, {"strategy": {"max_orders": 3}}),
+    "clients/<uuid:client_id>/audit": OPEN,
     "health": OPEN,
     "health/ready": OPEN,
     "health/scheduler": OPEN,
