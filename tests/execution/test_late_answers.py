@@ -52,3 +52,13 @@ def test_a_part_that_was_cancelled_with_its_rest_is_final(desk: Client, market: 
     order = services.record(order, replace(open_still, status=OrderStatus.CANCELLED), hold=HOLD)
     assert (order.state, _held(desk)) == (OrderState.PARTIALLY_FILLED, 2)
     assert not Reservation.objects.exists()
+
+
+def test_what_the_venue_keeps_for_its_fee_is_not_held(desk: Client, market: None, venue: Venue) -> None:
+    """5 bought at 100, of which 0.005 is the fee: 500 is spent, 4.995 is held at 100, and 0.50 is lost."""
+    order = _unknown(desk, venue)
+    part = replace(_part(1, "5"), fee=Decimal("0.5"), fee_asset="AAA", fee_quantity=Decimal("0.005"))
+    order = services.record(order, OrderReport(order.client_order_id, "v", OrderStatus.FILLED, (part,)), hold=HOLD)
+    assert (order.state, order.filled_quantity) == (OrderState.FILLED, 5)
+    position = Position.objects.get(client=desk, symbol="AAA")
+    assert (position.quantity, position.average_cost, position.realised_pnl) == (Decimal("4.995"), 100, Decimal("-0.5"))

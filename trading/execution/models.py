@@ -89,6 +89,12 @@ class Fill(models.Model):
     quantity = models.DecimalField(max_digits=28, decimal_places=8, help_text="Signed: negative for a sell.")
     price = models.DecimalField(max_digits=28, decimal_places=8)
     fee = models.DecimalField(max_digits=28, decimal_places=8)
+    fee_quantity = models.DecimalField(
+        max_digits=28,
+        decimal_places=8,
+        default=Decimal(0),
+        help_text="Of what was bought, kept by the venue for its fee: the position grew by so much less.",
+    )
     realised_pnl = models.DecimalField(
         max_digits=28, decimal_places=8, help_text="Profit on what it closed, less its fee."
     )
@@ -108,7 +114,7 @@ class Fill(models.Model):
 
 
 class Position(models.Model):
-    """What a client holds of one symbol: the sum of its fills."""
+    """What a client holds of one symbol: the sum of its fills, less what the venue kept of them for its fees."""
 
     id = models.BigAutoField(primary_key=True)
     client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)

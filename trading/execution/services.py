@@ -248,7 +248,7 @@ def _book(order: Order, execution: Execution) -> bool:
     position, _ = Position.objects.get_or_create(client_id=order.client_id, symbol=order.symbol)
     position = Position.objects.select_for_update(no_key=True).get(id=position.id)
     signed = Side(order.side).sign * execution.quantity
-    realised = apply_fill(position, signed, execution.price) - execution.fee
+    realised = apply_fill(position, signed - execution.fee_quantity, execution.price) - execution.fee
     position.realised_pnl += realised
     position.save()
     Fill.objects.create(
@@ -260,6 +260,7 @@ def _book(order: Order, execution: Execution) -> bool:
         quantity=signed,
         price=execution.price,
         fee=execution.fee,
+        fee_quantity=execution.fee_quantity,
         realised_pnl=realised,
         time=execution.time,
     )

@@ -1,5 +1,7 @@
 """The execution cycle of one client: from the liquid universe to target weights, orders, fills and a snapshot."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 from django.conf import settings
 
 from trading.brokers.accounts import open_session
-from trading.brokers.base import Broker, BrokerError, BrokerRefused, BrokerUnavailable
+from trading.brokers.base import Broker, BrokerError, BrokerRefused
 from trading.brokers.registry import UnknownBroker
 from trading.execution import planning, selectors, services
 from trading.execution.models import Order, OrderState, Position
@@ -67,10 +69,10 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
     What earlier runs left open is settled first; a symbol in which an order remains unknown is left alone.
     """
-    broker = _broker(ctx)
-    if not ctx.dry_run:  # a venue is asked outside transactions, and a dry run is inside one
-        services.settle_leftovers(ctx.client_id, ctx.run_id, broker, hold=ctx.transaction)
-    cash = _cash(broker)
+    with _broker(ctx) as broker:
+        if not ctx.dry_run:  # a venue is asked outside transactions, and a dry run is inside one
+            services.settle_leftovers(ctx.client_id, ctx.run_id, broker, hold=ctx.transaction)
+        cash = _cash(broker)
     held = {row.symbol: row.quantity for row in Position.objects.filter(client_id=ctx.client_id).exclude(quantity=0)}
     weights = {symbol: Decimal(weight) for symbol, weight in ctx.returned["targets"]["weights"].items()}
     quotes = {symbol: market.quote(symbol) for symbol in {*held, *weights}}
@@ -87,23 +89,20 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
 def orders(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     """Send the approved orders to the venue, sells first, and write down what it answers."""
-    broker = _broker(ctx)
     todo = list(Order.objects.filter(run_id=ctx.run_id).exclude(state=OrderState.REFUSED).order_by("sequence"))
     done = []
-    for number, order in enumerate(todo, 1):
-        try:
-            done.append(services.submit(order, broker, hold=ctx.transaction))
-        except BrokerUnavailable as error:
-            raise RetryLater(f"{broker.name} cannot be reached: {error}") from error
-        except BrokerRefused as error:
-            raise PermanentError(f"{broker.name} refuses: {error}") from error
-        ctx.progress(number, len(todo), str(order))
+    with _broker(ctx) as broker:
+        for number, order in enumerate(todo, 1):
+            with _told_apart():
+                done.append(services.submit(order, broker, hold=ctx.transaction))
+            ctx.progress(number, len(todo), str(order))
     return {"orders": [_shown(order) for order in done]}
 
 
 def snapshot(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     """Keep cash, positions, equity and exposure as they are now."""
-    cash = _cash(_broker(ctx))
+    with _broker(ctx) as broker:
+        cash = _cash(broker)
     with ctx.transaction():
         kept = services.snapshot(ctx.client_id, ctx.run_id, cash=cash, now=ctx.now)
     return {
@@ -116,16 +115,26 @@ def snapshot(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
 def _broker(ctx: StepContext) -> Broker:
     try:
-        return open_session(ctx.client_id, settings.QT_EXECUTION_EXCHANGE)
+        with _told_apart():
+            return open_session(ctx.client_id, settings.QT_EXECUTION_EXCHANGE)
     except UnknownBroker as error:
         raise PermanentError(f"QT_EXECUTION_EXCHANGE: {error}") from None
 
 
 def _cash(broker: Broker) -> Decimal:
-    try:
+    with _told_apart():
         return broker.account().cash
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """What a venue refuses would be refused again; anything else of it may go well the next time."""
+    try:
+        yield
+    except BrokerRefused as error:
+        raise PermanentError(f"{error.broker} refuses: {error}") from error
     except BrokerError as error:
-        raise RetryLater(f"{broker.name}: {error}") from error
+        raise RetryLater(f"{error.broker}: {error}") from error
 
 
 def _shown(order: Order) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from trading.brokers.adapters.binance.filters import Rules
@@ -21,6 +21,8 @@ STATUSES = {
 }
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 """What reading an answer raises that is not what was asked for."""
+
+SMALLEST = Decimal("1e-8")
 
 Convert = Callable[[str, Decimal], Decimal]
 """The worth of an amount of an asset in the account's currency."""
@@ -47,7 +49,7 @@ def execution(rules: Rules, trade: Mapping[str, Any], time: Any, convert: Conver
         execution_id=f"{rules.symbol}-{int(trade.get('tradeId', trade.get('id')))}",
         quantity=quantity,
         price=price,
-        fee=fee,
+        fee=fee.quantize(SMALLEST, ROUND_HALF_UP),
         time=moment(time),
         fee_asset=asset,
         fee_quantity=commission if asset == rules.base else Decimal(0),
