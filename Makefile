@@ -31,6 +31,7 @@ bench: install ## the benchmarks
 	@$(BIN)/python -m benchmarks.jobs
 	@$(PYTHON) runtime/install.py requirements/oracles.txt .oracles
 	@.oracles/bin/python -m benchmarks.statistics
+	@.oracles/bin/python -m benchmarks.backtests
 
 lock: install ## compile requirements/*.in into pinned, hashed *.txt
 	@$(BIN)/python -m runtime.lock

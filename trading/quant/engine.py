@@ -175,7 +175,6 @@ def simulate_account(bars: Bars, targets: npt.ArrayLike, account: Account) -> Re
     wished = wished.reshape(-1, 1) if wished.ndim == 1 else wished
     if wished.shape != bars.close.shape:
         raise ValueError(f"targets have shape {wished.shape}, the bars {bars.close.shape}: they must agree")
-    require(not np.isinf(wished).any(), "targets are finite numbers, or NaN for no change")
     columns = len(bars.symbols)
     multipliers, lots = account.lots(columns)
     # Symbols are traded in the order of their names, so that the order of the columns changes nothing, to the bit.

@@ -232,11 +232,13 @@ def borrow_nb(elapsed: float, multiplier: Floats, book: Records) -> float:
 def decide_nb(
     t: int, equity: float, targets: Floats, scale: Floats, multiplier: Floats, lot: Floats, always: bool, book: Records
 ) -> bool:
-    """Turn this bar's targets into wished positions; whether any order works now."""
+    """Turn this bar's targets into wished positions; whether any order works now. ValueError for an infinite target."""
     working = False
     for s in range(book.shape[0]):
         state = book[s]
         target = targets[t, s]
+        if np.isinf(target):
+            raise ValueError("targets are finite numbers, or NaN for no change")
         changed = target != state.acted
         if not np.isnan(target) and (changed or (always and not state.blocked)) and state.last > 0.0:
             weight = target * (scale[0, 0] if scale.shape[0] == 1 else scale[t, s])

@@ -87,7 +87,8 @@ def measure(
     sums, gross, row = np.zeros(9), np.zeros(equity.shape[0]), np.empty(len(COLUMNS))
     trade_sums_nb(fills, trades, multiplier, sums)
     gross_nb(fills, close, multiplier, gross)
-    metrics_nb(equity, gross, sums, periods_per_year, risk_free, minimum_return, np.empty(equity.shape[0]), row)
+    periods, free, least = float(periods_per_year), float(risk_free), float(minimum_return)
+    metrics_nb(equity, gross, sums, periods, free, least, np.empty(equity.shape[0]), row)
     return row
 
 

@@ -65,9 +65,9 @@ def sweep(
             float(multipliers[0]),
             float(lots[0]),
             account.terms(),
-            periods_per_year,
-            risk_free,
-            minimum_return,
+            float(periods_per_year),
+            float(risk_free),
+            float(minimum_return),
         )
 
         def part(rows: slice) -> None:

@@ -1,0 +1,48 @@
+"""``python -m trading.quant.warm``: compile every kernel of the engine once, so that no run has to wait for it.
+
+The machine code stays on disk (`trading.quant.kernels.cache_folder`); with it there, this takes a moment, and a
+process that calls `warm` at its start has the kernels loaded before its first run.
+"""
+
+import numpy as np
+
+from trading.quant import indicator
+from trading.quant.bars import DAY_NS, Bars
+from trading.quant.engine import Account, simulate
+from trading.quant.kernels import frozen
+from trading.quant.lean import BREAKOUT, CROSSING, REVERSION
+from trading.quant.signals import breakout_nb, crossing_nb, reversion_nb
+from trading.quant.sizing import FixedFraction, KellyFraction, Sizing, VolatilityTarget
+from trading.quant.sweep import KernelRule, sweep
+from trading.quant.wishes import wished
+
+
+def warm() -> None:
+    """Run everything on a few bars."""
+    generator = np.random.default_rng(0)
+    close = 100.0 + np.cumsum(generator.normal(size=(64, 2)), axis=0)
+    bars = Bars(np.arange(64) * DAY_NS, close, close + 1.0, close - 1.0, close, np.ones((64, 2)), ("A", "B"))
+    targets = np.sign(close - close.mean(axis=0))
+    sizings: tuple[Sizing, ...] = (FixedFraction(0.1), VolatilityTarget(window=5), KellyFraction(window=5))
+    for sizing in sizings:
+        result = simulate(bars, targets, sizing=sizing)
+        result.metrics()
+        wished(bars, targets, sizing)
+    assert result.cash.shape[0] == result.positions.shape[0]
+    for name in indicator.names():
+        indicator.compute(name, bars, {})
+    column, room = frozen(close[:, 0]), np.empty(64)
+    crossing_nb(column, 2, 5, 0.0, room)
+    breakout_nb(column, column, column, 5, 3, True, room)
+    reversion_nb(column, 1.0, 0.0, True, room)
+    one = bars.select([0])
+    for rule in (
+        KernelRule(CROSSING, (2, 5, 0.0, 0.0)),
+        KernelRule(BREAKOUT, (5, 3, 1.0, 0.0)),
+        KernelRule(REVERSION, (1.0, 0.0, 1.0, 5)),
+    ):
+        sweep(one, [lambda seen: seen.close], kernels=[rule], account=Account())
+
+
+if __name__ == "__main__":
+    warm()
