@@ -131,3 +131,36 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, Any]) -> None:
 def test_a_day_at_the_end_is_used_whole_and_a_time_is_the_last_bar() -> None:
     assert parse(MINIMAL).until.isoformat() == "2024-01-03T00:00:00+00:00"
     assert parse(changed(end="2024-01-02T12:00:00Z")).until.isoformat() == "2024-01-02T12:00:00.000001+00:00"
+
+
+# Written by hand from the field's documented defaults and the rules of RFC 8785; the hash is sha256sum's of this text.
+GOLDEN = (
+    '{"end":"2012-12-31","execution":{"borrow_cost_bps":0,"fee_bps":2.5,"fill":"next_open","lot_size":0,'
+    '"max_leverage":1,"multiplier":1,"rebalance":"on_change","slippage":{"model":"none","params":{}},"slippage_bps":0},'
+    '"indicators":[],"initial_cash":100000,"periods_per_year":252,"risk":{"model":"fixed_fraction","params":'
+    '{"fraction":1}},"seed":42,"start":"2012-01-01","strategy":{"name":"buy_and_hold","params":{}},'
+    '"symbols":["AAPL","MSFT"],"timeframe":"1d","validation":{"lookahead":true}}'
+)
+GOLDEN_HASH = "1473142787dc2624d02fe32150c2f177d021e82c7b9599f9b597d0970f6e0e76"
+
+
+def test_the_golden_hash() -> None:
+    config = parse(
+        {
+            "strategy": {"name": "buy_and_hold"},
+            "symbols": ["MSFT", "AAPL"],
+            "execution": {"fee_bps": 2.50},
+            "timeframe": "1d",
+            "end": "2012-12-31",
+            "start": "2012-01-01T00:00:00Z",
+        }
+    )
+    assert config.canonical().decode() == GOLDEN
+    assert config.run_hash == GOLDEN_HASH
+
+
+def test_what_a_strategy_leaves_out_is_taken_from_the_indicator_of_its_name() -> None:
+    named = changed(indicators=[{"name": "dual_sma", "params": {"fast": 5, "slow": 20}}], strategy={"name": "dual_sma"})
+    assert parse(named).strategy.params == {"fast": 5, "slow": 20, "short": False}
+    said = changed(indicators=named["indicators"], strategy={"name": "dual_sma", "params": {"fast": 6}})
+    assert parse(said).strategy.params == {"fast": 6, "slow": 20, "short": False}

@@ -10,10 +10,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from trading.backtests import candles, canonical, manifest, provenance
+from trading.backtests import candles, canonical, manifest, provenance, registry
 from trading.backtests.config import RunConfig
 from trading.backtests.manifest import Identity
 from trading.backtests.models import Manifest, Preset, Run
+from trading.backtests.parsing import strategies_folder
 from trading.backtests.store import ArtifactStore, write
 from trading.core.ids import uuid7
 from trading.jobs import services as jobs
@@ -43,12 +44,19 @@ def store() -> ArtifactStore:
 
 def identity(config: RunConfig, found: Sequence[candles.Series]) -> Identity:
     """What a run of ``config`` on those candles is worked out from, here and now."""
-    return Identity(config.run_hash, candles.data_hash(found), *code_identity())
+    return Identity(config.run_hash, candles.data_hash(found), *code_identity(config))
 
 
-def code_identity() -> tuple[str, str]:
-    """The code and the packages of this process."""
-    return provenance.code_version(), provenance.lock_hash()
+def code_identity(config: RunConfig) -> tuple[str, str]:
+    """The code that works ``config`` out in this process, and its packages.
+
+    The code is the platform's, and with it the files of the operator's own strategies that ``config`` names.
+    """
+    code, folder = provenance.code_version(), strategies_folder()
+    named = sorted({config.strategy.name, *(given.name for given in config.indicators)})
+    found = [registry.find(name, folder) for name in named if name in registry.names(folder)]
+    own = [strategy.sha256 for strategy in found if strategy.own]
+    return canonical.digest([code, *own]) if own else code, provenance.lock_hash()
 
 
 def submit(config: RunConfig, *, client_id: UUID, by: str = "", request_id: str = "") -> Submitted:

@@ -80,12 +80,13 @@ def _run(ctx: StepContext, args: BacktestArguments) -> Run:
 
 
 def _work(ctx: StepContext, run: Run) -> Work:
-    if ctx.claim.step_index and services.code_identity() != (run.code_version, run.lock_hash):
-        raise PermanentError("The code was changed while it was worked out. Submit its configuration again.")
     try:
         config = parse(run.config)
-    except InvalidConfig as error:
+        code = services.code_identity(config)
+    except (InvalidConfig, ValueError) as error:
         raise PermanentError(str(error)) from error
+    if ctx.claim.step_index and code != (run.code_version, run.lock_hash):
+        raise PermanentError("The code was changed while it was worked out. Submit its configuration again.")
     return Work(config, lambda: candles.stored(config), services.store().scratch(run.id), ctx.progress)
 
 

@@ -1,0 +1,184 @@
+"""From candles to artifacts: values that follow by hand, tables that read back, and every test of the validation."""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backtests.test_config import changed
+from trading.backtests import pipeline, plots, services, tables, tearsheet, validation
+from trading.backtests.candles import Series
+from trading.backtests.parsing import parse
+from trading.backtests.work import Work
+
+DAY = 86_400 * 10**9
+START = 1_704_067_200 * 10**9  # 2024-01-01T00:00:00Z, by `date -u -d 2024-01-01 +%s`
+
+
+def series(prices: list[float], symbol: str = "TEST") -> Series:
+    price = np.array(prices)
+    time = START + DAY * np.arange(len(prices), dtype=np.int64)
+    return Series(symbol, time, price, price * 1.01, price * 0.99, price, np.full(len(prices), 1e6))
+
+
+def work(prices: list[float], **fields: Any) -> Work:
+    body = changed(
+        timeframe="1d", end="2024-12-31", indicators=[], validation={}, risk={}, strategy={"name": "buy_and_hold"}
+    )
+    config = parse({**body, **fields})
+    return Work(config, lambda: [series(prices)])
+
+
+def rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def test_buying_once_at_the_next_open_follows_by_hand() -> None:
+    """100,000 at 100 are 1,000 units; at 110 they are worth 110,000, at 99 they are worth 99,000."""
+    done = work([100.0, 100.0, 110.0, 99.0])
+    files = done.artifacts()
+    (fill,) = rows(files["fills.csv"])
+    assert (fill["time"], fill["quantity"], fill["price"]) == ("2024-01-02T00:00:00Z", "1000.0", "100.0")
+    assert [row["equity"] for row in rows(files["equity.csv"])] == ["100000.0", "100000.0", "110000.0", "99000.0"]
+    assert [float(row["drawdown"]) for row in rows(files["equity.csv"])] == pytest.approx([0, 0, 0, 0.1], abs=1e-12)
+    assert [row["TEST"] for row in rows(files["positions.csv"])] == ["0.0", "1000.0", "1000.0", "1000.0"]
+    metrics = json.loads(files["metrics.json"])
+    assert metrics["total_return"] == pytest.approx(-0.01)
+    assert metrics["max_drawdown"] == pytest.approx(0.1)
+
+
+def test_slippage_in_basis_points_is_paid_on_the_fill() -> None:
+    """10 bps on 100 are 0.1: 100,000 buy 100,000 / 100.1 units."""
+    (fill,) = rows(work([100.0] * 4, execution={"slippage_bps": 10}).artifacts()["fills.csv"])
+    assert float(fill["price"]) == pytest.approx(100.1, rel=1e-12)
+    assert float(fill["quantity"]) == pytest.approx(100_000 / 100.1, rel=1e-9)
+
+
+def test_indicators_are_columns_named_by_their_parameters() -> None:
+    done = work([1.0, 2.0, 3.0, 5.0], indicators=[{"name": "sma", "params": {"window": 2}}, {"name": "buy_and_hold"}])
+    found = rows(done.artifacts()["features.csv"])
+    assert [row["sma_2"] for row in found] == ["", "1.5", "2.5", "4.0"]
+    assert [row["buy_and_hold"] for row in found] == ["1.0"] * 4
+
+
+def test_several_symbols_stand_side_by_side_over_all_their_times() -> None:
+    late = series([7.0, 8.0], "LATE")
+    bars = pipeline.aligned(
+        [
+            Series("LATE", late.time + 2 * DAY, late.open, late.high, late.low, late.close, late.volume),
+            series([1.0] * 3),
+        ]
+    )
+    assert bars.symbols == ("LATE", "TEST")
+    assert np.array_equal(bars.close[:, 0], [np.nan, np.nan, 7.0, 8.0], equal_nan=True)
+    assert np.array_equal(bars.close[:, 1], [1.0, 1.0, 1.0, np.nan], equal_nan=True)
+
+
+def test_every_test_is_made_and_its_progress_told() -> None:
+    rng = np.random.Generator(np.random.PCG64(5))
+    prices = (100 * np.exp(np.cumsum(rng.normal(0, 0.02, 300)))).tolist()
+    wanted = {"permutation": {}, "bootstrap": {}, "monte_carlo": {}, "walk_forward": {"folds": 4, "embargo": 3}}
+    done = work(prices, strategy={"name": "dual_sma", "params": {"fast": 3, "slow": 9}}, validation=wanted)
+    told: list[tuple[int, int, str]] = []
+    judged = validation.validated(done.config, done.bars, done.result, lambda *said: told.append(said))
+    assert list(judged.summary) == ["lookahead", "permutation", "bootstrap", "monte_carlo", "walk_forward"]
+    assert judged.summary["lookahead"]["honest"]
+    assert (1000, 1000, "permutation: 1000 of 1000 draws") in told
+    null = judged.draws["permutation"]
+    observed = judged.summary["permutation"]["observed"]
+    by_hand = (1 + int((null >= observed - 1e-9).sum())) / (1 + len(null))
+    assert judged.summary["permutation"]["p_value"] == pytest.approx(by_hand)
+    assert judged.summary["bootstrap"]["sharpe"]["observed"] == pytest.approx(
+        done.result.metrics(periods_per_year=252).sharpe
+    )
+    assert len(judged.summary["walk_forward"]["folds"]) == 4
+    page = tearsheet.page(done.config, done.result, done.metrics, judged).decode()
+    for words in ("Permutation test", "Bootstrap: deepest drawdown", "Monte Carlo", "Walk-forward", "at 95%"):
+        assert words in page
+
+
+def test_what_was_held_is_known_before_the_return_that_it_earned() -> None:
+    shares, returns = validation.held(work([100.0, 100.0, 110.0, 99.0]).result)
+    assert shares[:, 0].tolist() == [0.0, 1.0, 1.0]
+    assert returns[:, 0].tolist() == pytest.approx([0.0, 0.1, -0.1])
+
+
+def test_a_test_that_the_data_do_not_allow_says_so() -> None:
+    summary = work([1.0, 2.0, 3.0], validation={"bootstrap": {}, "monte_carlo": {}}).judged.summary
+    assert "10 finite returns" in summary["bootstrap"]["not_made"]
+    assert "2 trades" in summary["monte_carlo"]["not_made"]
+
+
+def test_a_strategy_that_reads_the_future_is_named(tmp_path: Any, settings: Any) -> None:
+    (tmp_path / "seer.py").write_text(
+        "import numpy as np\n"
+        "from trading.backtests.strategy import Strategy\n"
+        "from trading.quant.parameters import Parameters\n\n\n"
+        "class Seer(Parameters):\n    pass\n\n\n"
+        "def targets(bars, parameters):\n"
+        "    return np.sign(np.diff(bars.close, axis=0, append=bars.close[-1:]))\n\n\n"
+        "STRATEGY = Strategy(Seer, targets, lambda parameters: 0)\n"
+    )
+    settings.QT_STRATEGIES_DIR = str(tmp_path)
+    before = services.code_identity(work([1.0, 2.0], strategy={"name": "seer"}).config)
+    assert before != services.code_identity(work([1.0, 2.0]).config)
+    with (tmp_path / "seer.py").open("a") as file:
+        file.write("# changed\n")
+    assert services.code_identity(work([1.0, 2.0], strategy={"name": "seer"}).config) != before
+    rng = np.random.Generator(np.random.PCG64(5))
+    prices = (100 * np.exp(np.cumsum(rng.normal(0, 0.02, 80)))).tolist()
+    done = work(prices, strategy={"name": "seer"})
+    assert not done.judged.summary["lookahead"]["honest"]
+    assert b"have not happened yet" in done.artifacts()["tearsheet.html"]
+
+
+def test_numbers_read_back_and_words_are_no_formulas() -> None:
+    values = np.array([0.1, 1e-300, -1e22, 1 / 3, math.nan, 0.0])
+    cells = tables.numbers(values)
+    assert cells[4] == ""
+    assert [float(cell) for cell in cells if cell] == [value for value in values.tolist() if value == value]
+    words = ["=1+1", "+1", "-1", "@x", "a,b", 'say "no"', "plain", "two\nlines"]
+    table = tables.csv([tables.Column("word", tables.text(words))])
+    assert [row["word"].lstrip("'") for row in rows(table)] == words
+    assert not any(row["word"].startswith(("=", "+", "-", "@")) for row in rows(table))
+
+
+def test_times_have_the_digits_that_they_need() -> None:
+    assert tables.times(np.array([START])) == ["2024-01-01T00:00:00Z"]
+    assert tables.times(np.array([START, START + 1_000])) == [
+        "2024-01-01T00:00:00.000000Z",
+        "2024-01-01T00:00:00.000001Z",
+    ]
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_extremes() -> None:
+    values = np.sin(np.arange(100_000) / 7)
+    values[54_321], values[77_777] = 9.0, -9.0
+    x, y = plots.thinned(np.arange(100_000), values)
+    assert len(x) <= 4 * plots.MOST_COLUMNS
+    assert (y.max(), y.min(), x[0], x[-1]) == (9.0, -9.0, 0, 99_999)
+    assert (np.diff(x) > 0).all()
+
+
+def test_the_rolling_sharpe_ratio_is_that_of_each_window() -> None:
+    rng = np.random.Generator(np.random.PCG64(1))
+    equity = 1000 * np.exp(np.cumsum(rng.normal(0.001, 0.02, 400)))
+    places, values = tearsheet.rolling_sharpe(equity, 60, 252.0)
+    returns = equity[1:] / equity[:-1] - 1
+    for place, value in zip(places.tolist(), values.tolist(), strict=True):
+        part = returns[place - 60 : place]
+        assert value == pytest.approx(part.mean() / part.std(ddof=1) * math.sqrt(252), rel=1e-9)
+    flat = tearsheet.rolling_sharpe(np.full(100, 5.0), 20, 252.0)[1]
+    assert np.isnan(flat).all()
+
+
+@pytest.mark.parametrize("prices", [[100.0] * 30, [1e-4] * 5, [1e9, 1e-3, 1e9, 1.0]])
+def test_odd_prices_leave_a_page_too(prices: list[float]) -> None:
+    wanted = {"permutation": {"trials": 5}, "bootstrap": {"trials": 5}, "monte_carlo": {"trials": 5}}
+    files = work(prices, validation=wanted).artifacts()
+    assert b"nan" not in files["tearsheet.html"].split(b"</style>")[1].lower().replace(b"finance", b"")
+    json.loads(files["validation.json"])
