@@ -1,0 +1,112 @@
+"""The execution cycle against Binance's protocol: what we hold is what its ledger says, to the last digit."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from tests.venues.process import VenueProcess
+from trading.brokers import accounts
+from trading.execution.models import OPEN, Order, OrderState, Position
+from trading.jobs import runner, services
+from trading.jobs.models import JobQueue, JobRun
+from trading.jobs.states import FINAL, State
+from trading.marketdata.models import Candle
+from trading.risk.models import Guard
+from trading.tenants.models import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LAST = {"BTCUSDT": 60_000, "ETHUSDT": 3000}
+BEFORE = {"BTC": Decimal(2), "ETH": Decimal(0)}
+TODAY = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def venue(transactional_db: None, tmp_path: Path, settings: Settings) -> Iterator[VenueProcess]:
+    for name in ("critical", "default", "bulk"):
+        JobQueue.objects.get_or_create(name=name)
+    Guard.objects.get_or_create(id=1)
+    process = VenueProcess("binance", tmp_path / "ledger.sqlite")
+    settings.USE_MOCK_BROKER, settings.QT_EXECUTION_EXCHANGE = False, "binance"
+    settings.QT_EXECUTION_BINANCE_URL, settings.QT_BROKER_TIMEOUT_SECONDS = process.url, 1.0
+    settings.QUANTUM_TRADER_SYMBOLS = list(LAST)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def desk(venue: VenueProcess) -> Client:
+    client = Client.objects.create(name="Desk")
+    accounts.store(client.id, "binance", {"api_key": "test-key", "api_secret": "test-secret"}, now=timezone.now())
+    return client
+
+
+def _market(daily: float) -> None:
+    """Seventy days that rise or fall by ``daily`` of the last price, and end at it."""
+    Candle.objects.all().delete()
+    for symbol, last in LAST.items():
+        for back in range(70):
+            price = Decimal(round(last * (1 - daily * back), 2)).quantize(Decimal("0.01"))
+            Candle.objects.create(
+                symbol=symbol, time=TODAY - timedelta(days=back), open=price, high=price, low=price, close=price,
+                volume=1000, source="test",
+            )  # fmt: skip
+
+
+def _run(client: Client) -> JobRun:
+    run = services.enqueue("execution-cycle", client_id=client.id).run
+    for _ in range(20):
+        state = runner.execute(run.id, worker="test/hands", code_version="test")
+        run.refresh_from_db()
+        if state is None or state in (*FINAL, State.RETRYING):
+            return run
+    raise AssertionError("it does not end")
+
+
+def _held(venue: VenueProcess) -> dict[str, Decimal]:
+    """What the account has more than it began with, by the venue's ledger."""
+    rows = venue.ledger("SELECT asset, free, locked FROM balances")
+    now = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in rows}
+    return {f"{asset}USDT": now[asset] - before for asset, before in BEFORE.items()}
+
+
+def _ours(client: Client) -> dict[str, Decimal]:
+    rows = {row.symbol: row.quantity for row in Position.objects.filter(client=client)}
+    return {symbol: rows.get(symbol, Decimal(0)) for symbol in LAST}
+
+
+def test_what_it_buys_and_sells_there(venue: VenueProcess, desk: Client) -> None:
+    """Fees are taken of what is bought, and what is left of it can be sold."""
+    _market(0.002)
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    orders = {order.client_order_id: order for order in Order.objects.all()}
+    assert len(orders) == 2
+    assert {row["client_order_id"] for row in venue.ledger("SELECT * FROM orders")} == set(orders)
+    assert _ours(desk) == _held(venue)
+    assert all(quantity > 0 for quantity in _ours(desk).values())
+    _market(-0.002)
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert _ours(desk) == _held(venue)
+    assert _ours(desk)["BTCUSDT"] < Decimal("0.00001"), "less than a lot is left"
+    assert _ours(desk)["ETHUSDT"] < Decimal("0.001")
+    assert not Order.objects.filter(state__in=OPEN).exists()
+
+
+def test_an_answer_that_is_lost_is_found_in_the_next_cycle(venue: VenueProcess, desk: Client) -> None:
+    _market(0.002)
+    venue.fault(method="POST", path="/api/v3/order", answer="hang", delay=1.5, times=2)
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert {order.state for order in Order.objects.all()} == {OrderState.UNKNOWN}
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert _ours(desk) == _held(venue)
+    sent = [row["client_order_id"] for row in venue.ledger("SELECT client_order_id FROM orders")]
+    assert len(sent) == len(set(sent))
+    assert set(sent) == set(Order.objects.values_list("client_order_id", flat=True))
