@@ -461,6 +461,21 @@ def test_quotes_stream_as_they_change_until_the_line_breaks(bench: IbkrBench, br
         venue().do("price", symbol="AAPL", price=200)
 
 
+def test_greeks_that_are_not_told_anew_are_none_after_a_while(bench: IbkrBench, broker: Broker) -> None:
+    venue().fault("market_data", "greeks_once")
+    stream = broker.stream([CALL])
+    assert next(stream).greeks is not None
+    later = threading.Timer(16, lambda: venue().do("price", symbol="INDH8", price=4010))
+    later.start()
+    try:
+        quote = next(stream)
+        assert quote.bid is not None
+        assert quote.greeks is None, "the prices are new, the greeks are those of before"
+    finally:
+        later.join()
+        venue().do("price", symbol="INDH8", price=4000)
+
+
 def test_the_library_chosen_is_the_only_one_there() -> None:
     """Both bring an event package of the same name, and the later installed overwrites the other's."""
     code = "import importlib.util as u; print([n for n in ('ib_insync', 'ib_async') if u.find_spec(n)])"

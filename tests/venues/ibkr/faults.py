@@ -23,7 +23,7 @@ KINDS = {
     },
     "modify": {"error"},
     "cancel": {"silent", "ignore", "error"},
-    "market_data": {"silent", "error", "no_greeks", "unset_greeks", "stale"},
+    "market_data": {"silent", "error", "no_greeks", "unset_greeks", "stale", "greeks_once"},
 }  # fmt: skip
 QUERIES = {
     "open_orders", "all_open_orders", "completed_orders", "executions", "positions", "summary", "contract", "chain",

@@ -243,14 +243,14 @@ def _market_data(session: "Session", fields: Fields) -> None:
     subscription = Subscription(contract, delayed, "" if fault is None else fault.kind)
     session.send(messages.market_data_type(request_id, 3 if delayed else 1))
     session.send(messages.tick_parameters(request_id, contract))
-    send_ticks(session, request_id, subscription)
+    send_ticks(session, request_id, subscription, is_first=True)
     if is_snapshot:
         session.send(messages.snapshot_end(request_id))
     else:
         session.subscriptions[request_id] = subscription
 
 
-def send_ticks(session: "Session", request_id: int, subscription: Subscription) -> None:
+def send_ticks(session: "Session", request_id: int, subscription: Subscription, *, is_first: bool = False) -> None:
     """Bid, ask, last and, of options, what the model says."""
     gateway, contract = session.gateway, subscription.contract
     quote = gateway.market.quote(contract, gateway.now())
@@ -260,7 +260,8 @@ def send_ticks(session: "Session", request_id: int, subscription: Subscription) 
     session.send(messages.tick_price(request_id, last, quote.last, 1))
     session.send(messages.tick_string(request_id, 88 if subscription.delayed else 45,
                                       str(int(gateway.now().timestamp()))))  # fmt: skip
-    if contract.is_option and subscription.fault != "no_greeks":
+    has_model = subscription.fault != "no_greeks" and (is_first or subscription.fault != "greeks_once")
+    if contract.is_option and has_model:
         figures = (
             NO_FIGURES if subscription.fault == "unset_greeks" else gateway.market.figures(contract, gateway.now())
         )
