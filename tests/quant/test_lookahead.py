@@ -6,7 +6,7 @@ import pytest
 from tests.quant.series import walk
 from trading.quant.indicators.ema import ema
 from trading.quant.indicators.sma import sma
-from trading.quant.lookahead import check
+from trading.quant.lookahead import blindfolded, check
 
 BARS = walk(400, 2, seed=3)
 
@@ -72,6 +72,18 @@ def test_a_recursive_rule_needs_more_than_its_warm_up():
 
 def test_a_rule_that_never_forgets_has_no_history():
     assert check(lambda bars: np.cumsum(bars.close, axis=0), BARS).history is None
+
+
+def test_a_blindfolded_rule_says_the_same_if_it_is_honest():
+    def honest(bars):
+        return np.sign(bars.close - sma(bars.close, 20))
+
+    np.testing.assert_array_equal(blindfolded(honest, BARS, warm_up=19), honest(BARS))
+
+
+def test_a_blindfolded_rule_cannot_peek():
+    assert np.isnan(blindfolded(peeks_one_bar, BARS)).all()
+    assert (blindfolded(counts_from_the_end, BARS) == 1.0).all()
 
 
 def test_too_few_bars():

@@ -86,6 +86,17 @@ def check(
     return Verdict(tuple(leaks), len(chosen), history(rule, bars, whole, warm_up, starts, tolerance))
 
 
+def blindfolded(rule: Rule, bars: Bars, *, warm_up: int = 0) -> Floats:
+    """What ``rule`` says when each row is asked for with nothing but the bars up to it: no rule can see a later one.
+
+    Shape (T, S), NaN in the first ``warm_up`` rows. It costs T runs of the rule, which an honest one can do without.
+    """
+    answer = np.full(bars.close.shape, np.nan)
+    for last in range(warm_up, len(bars)):
+        answer[last] = rule(bars.window(0, last + 1))[-1]
+    return answer
+
+
 def cut_points(whole: Floats, warm_up: int, cuts: int) -> list[int]:
     """Last rows of the beginnings to try: evenly spread, and where the targets change (also one row before)."""
     last = whole.shape[0] - 2
