@@ -18,17 +18,27 @@ from psycopg import sql
 
 from trading.core.logs import configure
 
+MARK = "canary-"
+
 
 def canary(name: str) -> str:
     """A word that stands nowhere else; as long as a secret must be."""
-    return f"canary-{name}-{secrets.token_hex(16)}"
+    return f"{MARK}{name}-{secrets.token_hex(16)}"
 
 
 def forms(word: str) -> list[bytes]:
-    """``word`` as it may be written: plain, in a URL, in hexadecimal, in base64 wherever it begins there."""
+    """``word`` as it may be written: plain, in a URL, in hexadecimal, in base64 wherever it begins there.
+
+    Of base64 those characters that the word alone decides: one has 6 bits, and the first and last may share theirs.
+    """
     raw = word.encode()
-    coded = [base64.b64encode(b"\x00" * shift + raw)[4 if shift else 0 : -8] for shift in range(3)]
+    coded = [
+        base64.b64encode(b"\x00" * shift + raw)[-(-8 * shift // 6) : 8 * (shift + len(raw)) // 6] for shift in range(3)
+    ]
     return list({raw, quote(word, safe="").encode(), raw.hex().encode(), *coded})
+
+
+MARKS = forms(MARK)
 
 
 @dataclass
@@ -36,15 +46,21 @@ class Traces:
     """What was written while somebody looked: each piece with the place that it was found in."""
 
     pieces: list[tuple[str, bytes]] = field(default_factory=list)
+    marked: list[tuple[str, bytes]] = field(default_factory=list)
+    """Those of them in which some canary stands: most words need to be looked for in few pieces."""
 
     def add(self, place: str, text: str | bytes) -> None:
         """Keep a piece."""
-        self.pieces.append((place, text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")))
+        piece = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
+        self.pieces.append((place, piece))
+        if any(mark in piece for mark in MARKS):
+            self.marked.append((place, piece))
 
     def places_of(self, word: str) -> list[str]:
         """Where ``word`` stands, in any of its forms."""
         wanted = forms(word)
-        return sorted({place for place, piece in self.pieces if any(form in piece for form in wanted)})
+        pieces = self.marked if MARK in word else self.pieces
+        return sorted({place for place, piece in pieces if any(form in piece for form in wanted)})
 
     def add_redis(self) -> None:
         """Every key and its value, of every database of the server."""
@@ -67,10 +83,10 @@ class Traces:
                     for row in rows:
                         self.add(f"table {table}", bytes(row))
 
-    def add_files(self, folder: Path, *, below: int = 200_000_000) -> None:
-        """Every file under ``folder``: the mirror of the audit log, and the servers' own files, their logs included."""
+    def add_files(self, folder: Path, *, since: float) -> None:
+        """Every file under ``folder`` that was written ``since`` then (Unix seconds), the servers' own among them."""
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.stat().st_size < below:
+            if path.is_file() and path.stat().st_mtime >= since:
                 self.add(f"file {path.relative_to(folder)}", path.read_bytes())
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -236,10 +237,11 @@ class Life:
             self.traces.add(f"command {command}", out.getvalue())
 
 
+@pytest.mark.timeout(300)
 def test_no_secret_is_written_down_anywhere(
     secrets: Secrets, lockbox: ModuleType, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    traces = Traces()
+    traces, began = Traces(), time.time()
     life = Life(secrets, traces, lockbox)
     with everything_logged(traces):
         client_id = life.onboard()
@@ -250,7 +252,7 @@ def test_no_secret_is_written_down_anywhere(
         life.export()
     traces.add_redis()
     traces.add_tables()
-    traces.add_files(platform.DATA.root)
+    traces.add_files(platform.DATA.root, since=began - 1)
     printed = capfd.readouterr()
     traces.add("printed", printed.out + printed.err)
     assert len(secrets.words) > 40
@@ -264,7 +266,7 @@ def test_no_secret_is_written_down_anywhere(
 
 def test_what_is_written_down_is_found(secrets: Secrets, lockbox: ModuleType) -> None:
     """The search itself: a word that nobody calls secret is found in each place that it was put into."""
-    traces, word = Traces(), canary("control")
+    traces, word, began = Traces(), canary("control"), time.time()
     life = Life(secrets, traces, lockbox)
     with everything_logged(traces):
         structlog.get_logger("quantum.test").debug("control", said=word)
@@ -278,7 +280,7 @@ def test_what_is_written_down_is_found(secrets: Secrets, lockbox: ModuleType) ->
     traces.add_tables()
     (platform.DATA.root / "control.txt").write_text(word)
     try:
-        traces.add_files(platform.DATA.root)
+        traces.add_files(platform.DATA.root, since=began - 1)
     finally:
         (platform.DATA.root / "control.txt").unlink()
     cache.delete(f"key-{word}")
