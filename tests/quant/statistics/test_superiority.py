@@ -36,11 +36,15 @@ def test_each_replicate_again(mean_length: float) -> None:
     """The definitions, on the returns that the blocks name."""
     excess = np.random.default_rng(1).normal(0.0, [0.02, 0.01, 0.05], (150, 3))
     excess += np.array([-0.01, 0.0005, -0.001]) - excess.mean(axis=0)  # surely worse, better, perhaps as good
+    # The fourth lies between Hansen's threshold and one without its second logarithm.
+    fourth = excess[:, 1] - 0.0005
+    place = -1.6 * math.sqrt(2.0) * math.sqrt(hansen_variance(fourth, mean_length) / 150)
+    excess = np.column_stack([excess, fourth + place])
     test = SuperiorityTest(excess, replicates=30, seed=4, block_length=mean_length)
     mean = excess.mean(axis=0)
     deviation = np.sqrt([hansen_variance(column, mean_length) for column in excess.T])
     surely_worse = mean < -deviation * math.sqrt(2 * math.log(math.log(150)) / 150)
-    assert surely_worse.tolist() == [True, False, False]
+    assert surely_worse.tolist() == [True, False, False, True]
     taken = [np.maximum(mean, 0), np.where(surely_worse, 0.0, mean), mean]
     for index, row in enumerate(test.replicate(0, 30)):
         drawn = np.array([rebuilt(column, mean_length, 4, index).mean() for column in excess.T])
@@ -89,6 +93,8 @@ def test_without_studentising_upper_is_the_reality_check() -> None:
 def test_a_copy_of_the_benchmark_is_no_better() -> None:
     result = evaluate(SuperiorityTest(np.zeros((50, 2)), replicates=20, block_length=2.0))
     assert (result.reality_check, result.spa_consistent, result.spa_statistic) == (1.0, 1.0, 0.0)
+    worse = np.random.default_rng(2).normal(-0.01, 0.01, (50, 2))
+    assert evaluate(SuperiorityTest(worse, replicates=20, block_length=2.0)).spa_statistic == 0.0
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 30), st.floats(0.01, 100.0))

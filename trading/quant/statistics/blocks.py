@@ -40,7 +40,9 @@ def block_length(series: Floats) -> float:
     run = max(5, int(math.log10(bars)))
     widest = math.ceil(math.sqrt(bars)) + run
     lags = min(widest, bars - 2)
-    covariance = np.array([apart[lag:] @ apart[: bars - lag] for lag in range(lags + 1)]) / bars
+    products = np.zeros(lags + 1)
+    products_nb(apart, products)
+    covariance = products / bars
     # Each correlation over the bars that both series share.
     squares = np.cumsum(apart**2)
     early = np.array([squares[bars - lag - 2] for lag in range(lags + 1)])
@@ -58,6 +60,15 @@ def block_length(series: Floats) -> float:
         return float(longest)
     best = (slope**2 / spectrum**2) ** (1.0 / 3.0) * bars ** (1.0 / 3.0)
     return float(min(max(best, 1.0), longest))
+
+
+@njit(cache=True, nogil=True)
+def products_nb(values: Floats, out: Floats) -> None:
+    """Add to ``out[lag]`` the sum of ``values[t] * values[t + lag]``; on one thread, unlike a dot product of BLAS."""
+    bars = values.shape[0]
+    for t in range(bars):
+        for lag in range(min(out.shape[0], bars - t)):
+            out[lag] += values[t] * values[t + lag]
 
 
 def length_table(mean: float, bars: int) -> tuple[Thresholds, Guide]:

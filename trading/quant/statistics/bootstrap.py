@@ -156,7 +156,7 @@ class _Plan:
         prefix = np.zeros((2 * bars + 1, 2))
         for column, series in enumerate((centred, centred**2)):
             np.cumsum(np.concatenate([series, series]), out=prefix[1:, column])
-        observed = np.array([centred.sum(), centred @ centred, 0.0, 0.0])
+        observed = np.array([centred.sum(), (centred**2).sum(), 0.0, 0.0])
         # Short blocks in one step each; the table stays small enough for the processor's caches.
         width = max(1, min(16, 80_000 // bars))
         windows = np.empty((width, bars if compounds else 0, 4))

@@ -86,13 +86,13 @@ class CrossValidation:
         """The probability, from all combinations."""
         logits, inside, outside = rows[:, 0], rows[:, 1], rows[:, 2]
         apart = inside - inside.mean()
-        spread = float(apart @ apart)
+        spread = float((apart**2).sum())
         return OverfittingResult(
             pbo=float(np.mean(logits <= 0.0)),
             logits=logits,
             in_sample=inside,
             out_of_sample=outside,
-            degradation=float(apart @ outside) / spread if spread > 0.0 else float("nan"),
+            degradation=float((apart * outside).sum()) / spread if spread > 0.0 else float("nan"),
             loss_probability=float(np.mean(outside < 0.0)),
         )
 

@@ -119,13 +119,13 @@ class _Plan:
         usual = int(np.flatnonzero(counts == counts.max())[np.argmin(first[counts == counts.max()])])
         base = rows[usual]
         two = symbols == 1 and len(rows) == 2 and RARE * counts.min() >= bars
-        flat, result = earned @ base, np.einsum("ts,ts->t", held, earned)
+        flat, result = (earned * base).sum(axis=1), (earned * held).sum(axis=1)
         return cls(
             active=np.ascontiguousarray(held[(held != base).any(axis=1)]),
             base=base,
             returns=np.array(earned, order="C"),  # a copy: the caller's may change, or be read-only
-            total=np.array([flat.sum(), flat @ flat]),
-            observed=np.array([result.sum(), result @ result]),
+            total=np.array([flat.sum(), (flat**2).sum()]),
+            observed=np.array([result.sum(), (result**2).sum()]),
             fixed=(fixed_point(earned[:, 0]), fixed_point(earned[:, 0] ** 2)) if two else None,
         )
 

@@ -137,7 +137,7 @@ def variance_of_mean(values: Floats, mean_length: float) -> Floats:
         some = values[:, first : first + COLUMNS_AT_ONCE]
         spectrum = np.fft.rfft(some - some.mean(axis=0), axis=0)
         covariance = np.fft.irfft(np.abs(spectrum) ** 2, n=bars, axis=0) / bars
-        result[first : first + COLUMNS_AT_ONCE] = weights @ covariance
+        result[first : first + COLUMNS_AT_ONCE] = (weights[:, None] * covariance).sum(axis=0)
     return np.maximum(result, 0.0)
 
 
