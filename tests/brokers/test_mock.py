@@ -6,6 +6,7 @@ from math import exp, log, sqrt
 from statistics import NormalDist
 
 import pytest
+from django.test import Client as Browser
 from pytest_django import Settings
 
 from trading.brokers import accounts
@@ -13,8 +14,9 @@ from trading.brokers.adapters.mock import market
 from trading.brokers.adapters.mock.session import MockBroker
 from trading.brokers.base import BrokerRefused, OrderStatus, OrderType, Side, Ticket, TimeInForce
 from trading.brokers.instruments import Right
+from trading.brokers.throttle import Budget
 from trading.core.ids import uuid7
-from trading.tenants.models import Client
+from trading.tenants.models import Client, Role, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -158,3 +160,15 @@ def test_it_stands_in_for_real_venues_until_they_are_wanted(desk: Client, settin
     with pytest.raises(BrokerRefused) as refused:
         accounts.open_session(desk.id, "binance")
     assert refused.value.code == "no_credentials"
+
+
+def test_operators_see_its_orders_and_the_limits(broker: MockBroker) -> None:
+    broker.place(_ticket("IND-202612", Side.BUY, 2))
+    Budget("binance:api.binance.com:443:weight", limit=6000, seconds=60, broker="binance").block(90)
+    browser = Browser()
+    browser.force_login(User.objects.create_user("op", role=Role.OPERATOR, is_staff=True))
+    orders = browser.get("/admin/brokers/mockorder/?q=qt-").content.decode()
+    assert "IND-202612" in orders
+    assert (
+        "binance:api.binance.com:443:weight" in browser.get("/admin/brokers/brokerbudget/?q=binance").content.decode()
+    )

@@ -15,8 +15,10 @@ from trading.brokers import accounts, services
 from trading.brokers.models import (
     AccountStatus,
     BrokerAccount,
+    BrokerBudget,
     IbkrLogin,
     IbkrOrder,
+    MockOrder,
     PaperAccount,
     PaperHolding,
     PaperOrder,
@@ -116,6 +118,29 @@ class PaperOrderAdmin(Ledger):
     paginator = InfinitePaginator
     show_full_result_count = False
     sortable_by = ()
+
+
+@admin.register(MockOrder)
+class MockOrderAdmin(Ledger):
+    """Orders as the mock venue took them."""
+
+    list_display = ["client_order_id", "client", "side", "quantity", "symbol", "status", "filled", "limit_price",
+                    "reason", "received_at"]  # fmt: skip
+    list_filter = ["status", ("client", AutocompleteSelectFilter)]
+    list_filter_submit = True
+    list_select_related = ["client"]
+    search_fields = ["client_order_id"]
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    sortable_by = ()
+
+
+@admin.register(BrokerBudget)
+class BrokerBudgetAdmin(Ledger):
+    """What is left of the limits that venues count, and until when one wants to be left alone."""
+
+    list_display = ["scope", "tokens", "refilled_at", "blocked_until"]
+    search_fields = ["scope"]
 
 
 @admin.register(IbkrLogin)
