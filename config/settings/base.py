@@ -172,6 +172,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenants.User"
+SESSION_ENGINE = "trading.tenants.session_store"
 AUTHENTICATION_BACKENDS = [
     "trading.tenants.backends.PasswordBackend",
     "trading.tenants.backends.OperatorBackend",

@@ -151,7 +151,7 @@ def test_a_session_ends_with_its_time_its_user_and_its_client(ann: User, desk: C
 
 
 def test_sessions_hold_json_and_live_in_the_database() -> None:
-    assert configured.SESSION_ENGINE == "django.contrib.sessions.backends.db", "Redis's loss logs nobody out"
+    assert configured.SESSION_ENGINE == "trading.tenants.session_store", "Redis's loss logs nobody out"
     assert configured.SESSION_SERIALIZER.endswith("JSONSerializer"), "a pickle could run code"
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
@@ -293,8 +293,8 @@ def test_the_logins_own_nothing_and_cannot_pass_by() -> None:
             ("quantum_operator", False, False, False, False, False, 0, 0),
         ]
         cursor.execute(
-            "SELECT DISTINCT privilege_type FROM information_schema.role_table_grants"
-            " WHERE grantee IN ('quantum_app', 'quantum_operator')"
+            "SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE c.relkind = 'r'"
+            " AND a.grantee IN ('quantum_app'::regrole, 'quantum_operator'::regrole)"
         )
         assert {name for (name,) in cursor.fetchall()} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
@@ -335,3 +335,46 @@ def test_work_for_a_client_is_enqueued_in_its_scope_and_seen_by_no_other(rows: N
             services.enqueue("execution-cycle", client_id=BETA)
     with tenant_scope(BETA), pytest.raises(type(run).DoesNotExist):
         type(run).objects.get(id=run.id)
+
+
+def test_a_run_cannot_be_the_child_of_another_client_s(rows: None) -> None:
+    with tenant_scope(ALPHA):
+        parent = services.enqueue("execution-cycle", client_id=ALPHA).run
+    with tenant_scope(BETA):
+        run = services.enqueue("execution-cycle", client_id=BETA).run
+        with pytest.raises(IntegrityError, match="is not there, or is another client's"):
+            type(run).objects.filter(id=run.id).update(parent_id=parent.id)
+
+
+def test_references_between_tenants_tables_stay_within_the_client() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT f.conrelid::regclass::text, f.confrelid::regclass::text,
+                   array(SELECT attname::text FROM pg_attribute WHERE attrelid = f.conrelid AND attnum = ANY(f.conkey))
+              FROM pg_constraint f
+              JOIN pg_class child ON child.oid = f.conrelid AND child.relforcerowsecurity
+              JOIN pg_class parent ON parent.oid = f.confrelid AND parent.relforcerowsecurity
+             WHERE f.contype = 'f' AND parent.relname NOT IN ('tenants_client', 'tenants_user')
+            """
+        )
+        found = [(child, parent, frozenset(columns)) for child, parent, columns in cursor.fetchall()]
+    own_column = set(tenant_tables().values()) - {"id"}
+    guarded = {(child, parent) for child, parent, columns in found if len(columns) == 2 and columns & own_column}
+    through = {
+        ("job_attempts", "job_runs"),  # has no client of its own: its policy asks for the run
+        ("job_runs", "job_runs"),  # a platform's run starts clients': a trigger looks whether the parent is seen
+        ("paper_holdings", "paper_accounts"),  # the account's key is the client
+        ("paper_orders", "paper_accounts"),
+    }
+    assert {(child, parent) for child, parent, _ in found} - guarded - through == set()
+
+
+def test_the_application_writes_tenants_tables_and_shared_ones_alone() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT c.relname FROM pg_class c, aclexplode(c.relacl) a"
+            " WHERE a.grantee = 'quantum_app'::regrole AND c.relkind = 'r' AND NOT c.relforcerowsecurity"
+            " AND a.privilege_type <> 'SELECT'"
+        )
+        assert {name for (name,) in cursor.fetchall()} == {"broker_budgets"}

@@ -18,6 +18,7 @@ from rest_framework.response import Response
 
 from trading.core.errors import ApiError, invalid
 from trading.core.models import IdempotencyKey
+from trading.core.scope import current
 
 HEADER = "Idempotency-Key"
 KEPT: Final = timedelta(days=7)
@@ -68,6 +69,7 @@ def once(request: Request, scope: str, act: Callable[[], Response]) -> Response:
                 "status": response.status_code,
                 "body": body,
                 "created_at": timezone.now(),
+                "client_id": here.client_id if (here := current()) is not None else None,
             },
         )
         return response

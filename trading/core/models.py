@@ -7,6 +7,7 @@ class IdempotencyKey(models.Model):
     """A client's key, the request that came with it, and the answer that it got."""
 
     id = models.BigAutoField(primary_key=True)
+    client_id = models.UUIDField(null=True, help_text="In whose scope it was asked; empty for the platform's.")
     scope = models.CharField(max_length=200, help_text="Whose key it is, and for which path.")
     key = models.CharField(max_length=128)
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the method, path and body.")

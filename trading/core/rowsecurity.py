@@ -73,11 +73,13 @@ class TenantTable(_Statements):
             f"ALTER TABLE {self.table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
             f'CREATE POLICY tenant ON {self.table} TO "{app}" USING ({belongs}) WITH CHECK ({belongs})',
             f'CREATE POLICY platform ON {self.table} TO "{operator}" USING ({IS_ADMIN}) WITH CHECK ({IS_ADMIN})',
+            f'GRANT INSERT, UPDATE, DELETE ON {self.table} TO "{app}"',
         ]
 
     def backwards(self) -> list[str]:
         """As before."""
         return [
+            f'REVOKE INSERT, UPDATE, DELETE ON {self.table} FROM "{settings.DATABASE_ROLES["app"]}"',
             f"DROP POLICY platform ON {self.table}",
             f"DROP POLICY tenant ON {self.table}",
             f"ALTER TABLE {self.table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY",
@@ -104,7 +106,30 @@ class PlatformTable(_Statements):
 
     def backwards(self) -> list[str]:
         """Give them back."""
-        return [f'GRANT SELECT, INSERT, UPDATE, DELETE ON {self.table} TO "{settings.DATABASE_ROLES["app"]}"']
+        return [f'GRANT SELECT ON {self.table} TO "{settings.DATABASE_ROLES["app"]}"']
+
+
+class SharedTable(_Statements):
+    """``table`` is written in tenants' scopes without being a tenant's: it must hold nothing of theirs."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """How a migration writes it."""
+        return type(self).__name__, [self.table], {}
+
+    def describe(self) -> str:
+        """As ``migrate --plan`` shows it."""
+        return f"{self.table} is written for all clients"
+
+    def forwards(self) -> list[str]:
+        """Give what only tenants' tables come with."""
+        return [f'GRANT INSERT, UPDATE, DELETE ON {self.table} TO "{settings.DATABASE_ROLES["app"]}"']
+
+    def backwards(self) -> list[str]:
+        """Take it."""
+        return [f'REVOKE INSERT, UPDATE, DELETE ON {self.table} FROM "{settings.DATABASE_ROLES["app"]}"']
 
 
 class AppendOnly(_Statements):
@@ -162,7 +187,10 @@ class SameTenant(_Statements):
 
 
 class Rights(_Statements):
-    """What the two logins may do with tables, those of now and of later: read and write rows, and nothing else."""
+    """What the two logins may do with tables, those of now and of later.
+
+    Operators read and write rows. The application reads; what it may write, `TenantTable` and `SharedTable` say.
+    """
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         """How a migration writes it."""
@@ -174,23 +202,24 @@ class Rights(_Statements):
 
     def forwards(self) -> list[str]:
         """Give."""
-        to = _logins()
-        rows = "SELECT, INSERT, UPDATE, DELETE"
+        operator = f'"{settings.DATABASE_ROLES["operator"]}"'
+        writing = "INSERT, UPDATE, DELETE"
         return [
-            f"GRANT USAGE ON SCHEMA public TO {to}",
-            f"GRANT {rows} ON ALL TABLES IN SCHEMA public TO {to}",
-            f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {to}",
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {rows} ON TABLES TO {to}",
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {to}",
-            f"REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {to}",
+            f"GRANT USAGE ON SCHEMA public TO {_logins()}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {_logins()}",
+            f"GRANT {writing} ON ALL TABLES IN SCHEMA public TO {operator}",
+            f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {_logins()}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {_logins()}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {writing} ON TABLES TO {operator}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {_logins()}",
+            f"REVOKE {writing} ON django_migrations FROM {operator}",
         ]
 
     def backwards(self) -> list[str]:
         """Take."""
-        roles = _logins()
         return [
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {roles}",
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {roles}",
-            f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {roles}",
-            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {roles}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {_logins()}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {_logins()}",
+            f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {_logins()}",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {_logins()}",
         ]
