@@ -194,8 +194,8 @@ def test_a_fill_cannot_point_at_another_client_s_order(connect: Connect, rows: N
     link = connect("quantum_app")
     as_client(link, BETA)
     link.execute(
-        "INSERT INTO trades (id, client_id, order_id, broker, execution_id, symbol, quantity, price, fee,"
-        " realised_pnl, time) VALUES (%s, %s, %s, 'paper', 'E1', 'AAPL', 1, 1, 0, 0, now())",
+        "INSERT INTO trades (id, client_id, order_id, broker, execution_id, symbol, quantity, price, fee, fee_quantity,"
+        " realised_pnl, time) VALUES (%s, %s, %s, 'paper', 'E1', 'AAPL', 1, 1, 0, 0, 0, now())",
         [uuid4(), BETA, order],
     )
     with pytest.raises(psycopg.errors.ForeignKeyViolation, match="trades_order_id_of_client"):
