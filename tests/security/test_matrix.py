@@ -21,7 +21,7 @@ from pytest_django import Settings
 
 from tests.security.conftest import JSON, bearer, signed
 from tests.security.routes import NOT_IN_THE_API, Route, routes
-from trading.backtests.models import Preset
+from trading.backtests.models import Preset, Run
 from trading.jobs import processes, services
 from trading.jobs.models import JobRun
 from trading.tenants.models import Client, Role, User
@@ -30,6 +30,7 @@ from trading.tenants.permissions import HOLDERS, Holder, Permission
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MISSING = UUID("00000000-0000-7000-8000-0000000000ff")
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+OF_A_CLIENT = re.compile(r"<\w+:(client_id|run_id|preset_id|run_hash)>")
 KEYS = {Holder.CRON: "CRON_SECRET", Holder.ADMIN_KEY: "ADMIN_API_KEY", Holder.ADMIN_TOKEN: "QT_ADMIN_TOKEN"}
 KEY_HEADERS = {Holder.CRON: "X-Cron-Secret", Holder.ADMIN_KEY: "X-Admin-Key", Holder.ADMIN_TOKEN: "X-Admin-Token"}
 SENDERS = (*Role.values, *KEYS, Holder.TASK_SIGNATURE, "other_owner", "anonymous", "expired", "forged")
@@ -69,6 +70,11 @@ PLACES: dict[str, Place] = {
     "jobs/runs/<uuid:run_id>/cancel": Place({"POST": 202}),
     "jobs/runs/<uuid:run_id>/events": OPEN,
     "internal/tasks/<slug:job>": Place({"POST": 202}, {"args": {"n": 1}}),
+    "runs": Place({"GET": 200, "POST": 422}, {}),
+    "runs/<str:run_hash>": OPEN,
+    "runs/<str:run_hash>/artifacts": Place({"GET": 409}),  # it has not finished
+    "runs/<str:run_hash>/artifacts/<path:name>": Place({"GET": 409}),
+    "runs/<str:run_hash>/events": OPEN,
     "presets": Place({"GET": 200, "POST": 422}, {}),
     "presets/<str:preset_id>": Place({"GET": 200, "DELETE": 204}),
     "clients/onboard": Place({"POST": 422}, {}),
@@ -101,12 +107,21 @@ def world(sample_jobs: None) -> World:
         role: User.objects.create_user(role, role=role, client=None if role == Role.OPERATOR else own) for role in Role
     }
     users["other_owner"] = User.objects.create_user("other", role=Role.OWNER, client=other)
-    runs, presets = {}, {}
+    runs, presets, backtests = {}, {}, {}
     for whose, client in (("own", own), ("other", other)):
         runs[whose] = str(services.enqueue("execution-cycle", client_id=client.id).run.id)
         preset_id = ("a" if whose == "own" else "b") * 64
         Preset.objects.create(client=client, preset_id=preset_id, name=whose, config={})
         presets[whose] = preset_id
+        backtests[whose] = ("1" if whose == "own" else "2") * 64
+        Run.objects.create(
+            client=client,
+            run_hash=backtests[whose],
+            config={"strategy": {"name": "dual_sma"}},
+            data_hash="d",
+            code_version="c",
+            lock_hash="l",
+        )
     processes.report("test/worker", kind="worker", code_version="test")
     return World(
         own,
@@ -116,6 +131,8 @@ def world(sample_jobs: None) -> World:
             "client_id": {"own": str(own.id), "other": str(other.id), "missing": str(MISSING)},
             "run_id": {**runs, "missing": str(MISSING)},
             "preset_id": {**presets, "missing": "c" * 64},
+            "run_hash": {**backtests, "missing": "3" * 64},
+            "name": dict.fromkeys(("own", "other", "missing"), "manifest.json"),
             "job": {"own": "sample-one", "other": "sample-one", "missing": "no-such-job"},
         },
     )
@@ -170,7 +187,7 @@ def expected(route: Route, verb: str, sender: str) -> int:
         return place.answers[verb] if sender in HOLDERS[needed] and sender in Holder else 401  # /metrics has its own
     if holder not in HOLDERS[needed]:
         return 403
-    if sender == "other_owner" and ("client_id" in route.path or "run_id" in route.path or "preset_id" in route.path):
+    if sender == "other_owner" and OF_A_CLIENT.search(route.path):
         return 404  # the ids are the own client's
     return place.but.get((verb, sender), place.answers[verb])
 
@@ -209,7 +226,7 @@ def test_a_verb_that_is_not_declared_does_nothing(world: World, route: Route, ve
     assert before == (JobRun.objects.count(), Preset.objects.count(), User.objects.count())
 
 
-WITH_IDS = [(route, verb) for route, verb in CELLS if re.search(r"<\w+:(client_id|run_id|preset_id)>", route.path)]
+WITH_IDS = [(route, verb) for route, verb in CELLS if OF_A_CLIENT.search(route.path)]
 
 
 @pytest.mark.parametrize("role", [Role.READ_ONLY, Role.TRADER, Role.OWNER])
@@ -264,7 +281,7 @@ def test_nor_is_it_in_bodies_and_filters(world: World, ask_with: Callable[[World
 
 @pytest.mark.django_db
 def test_lists_hold_the_own_client_s_rows_alone(world: World) -> None:
-    for url, kind in (("/jobs/runs", "run_id"), ("/presets", "preset_id")):
+    for url, kind in (("/jobs/runs", "run_id"), ("/presets", "preset_id"), ("/runs", "run_hash")):
         for role in (Role.READ_ONLY, Role.TRADER, Role.OWNER):
             text = Http().get(url, headers=bearer(world.users[role])).content.decode()
             assert world.ids[kind]["own"] in text
