@@ -29,6 +29,7 @@ fuzz: install ## longer property tests and fuzzing of the API
 
 bench: install ## the benchmarks
 	@$(BIN)/python -m benchmarks.jobs
+	@$(BIN)/python -m benchmarks.perf_run
 	@$(PYTHON) runtime/install.py requirements/oracles.txt .oracles
 	@.oracles/bin/python -m benchmarks.statistics
 	@.oracles/bin/python -m benchmarks.backtests

@@ -35,8 +35,9 @@ def web() -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
+    address = ("--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "120")
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", "config.asgi:application", *address],
         cwd=PROJECT_DIR,
         env={**os.environ, "QT_DB_POOL": "True"},
         stdout=subprocess.DEVNULL,
