@@ -212,6 +212,12 @@ def test_target_that_changes_trades_again_after_a_stop():
     assert result.fills["bar"].tolist() == [1, 2, 5]
 
 
+def test_after_a_stop_nothing_is_rebalanced_until_the_target_changes():
+    bars = flat_bars([100, 100, 90, 90, 90, 90])
+    result = simulate(bars, [1, 1, 1, 0.5, 0.5, 0.5], cash=1000.0, stops=Stops(stop_loss=0.05), rebalance="always")
+    assert result.fills["bar"].tolist() == [1, 2, 4]
+
+
 def test_sells_pay_for_buys():
     prices = np.full((4, 2), 10.0)
     bars = Bars(np.arange(4) * DAY_NS, prices, prices, prices, prices, prices, ["A", "B"])
