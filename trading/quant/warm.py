@@ -1,4 +1,4 @@
-"""``python -m trading.quant.warm``: compile every kernel of the engine once, so that no run has to wait for it.
+"""``python -m trading.quant.warm``: compile every kernel once, so that no run has to wait for it.
 
 The machine code stays on disk (`trading.quant.kernels.cache_folder`); with it there, this takes a moment, and a
 process that calls `warm` at its start has the kernels loaded before its first run.
@@ -6,7 +6,7 @@ process that calls `warm` at its start has the kernels loaded before its first r
 
 import numpy as np
 
-from trading.quant import indicator
+from trading.quant import indicator, statistics
 from trading.quant.bars import DAY_NS, Bars
 from trading.quant.engine import Account, simulate
 from trading.quant.kernels import frozen
@@ -42,6 +42,7 @@ def warm() -> None:
         KernelRule(REVERSION, (1.0, 0.0, 1.0, 5)),
     ):
         sweep(one, [lambda seen: seen.close], kernels=[rule], account=Account())
+    statistics.warm()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ one, `parts` yields its chunks for progress and cancelling, `assemble` puts chun
 bytes do not depend on how the work was cut.
 """
 
+from trading.quant import kernels  # noqa: F401  first of all: it says where machine code is kept
 from trading.quant.statistics.blocks import block_length
 from trading.quant.statistics.bootstrap import Bootstrap, BootstrapResult, Estimate, Interval
 from trading.quant.statistics.overfitting import CrossValidation, OverfittingResult
