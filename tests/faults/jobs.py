@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS drill_writes (
     id bigserial PRIMARY KEY, run_id uuid NOT NULL, step text NOT NULL, fence integer NOT NULL,
     held integer NOT NULL, state text NOT NULL, new boolean NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp());
+GRANT INSERT ON drill_effects, drill_writes TO quantum_app;
 """
 
 faulty.apply(os.environ.get("DRILL_FAULTS", ""))

@@ -117,7 +117,7 @@ def world(sample_jobs: None) -> World:
         Run.objects.create(
             client=client,
             run_hash=backtests[whose],
-            config={"strategy": {"name": "dual_sma"}},
+            config={"symbol": "TEST", "strategy": {"name": "dual_sma"}},
             data_hash="d",
             code_version="c",
             lock_hash="l",
