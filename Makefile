@@ -23,6 +23,7 @@ oracles: ## compare the numbers with other libraries, in an environment of their
 
 drill: install ## the long fault drill: 1,000 jobs while processes and servers are killed
 	@$(BIN)/python -m tests.faults.drill --jobs 1000
+	@$(BIN)/pytest -n 0 -m alone tests
 
 fuzz: install ## longer property tests and fuzzing of the API
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests

@@ -16,7 +16,7 @@ CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("types", ("mypy",)),
     ("migrations", ("python", "manage.py", "makemigrations", "--check", "--dry-run", "-v0")),
     ("kernels", ("python", "-m", "trading.quant.warm")),  # compiled once, rather than by every process of the tests
-    ("tests", ("pytest", "-n", str(min(os.cpu_count() or 2, 4)), "--dist", "loadgroup")),
+    ("tests", ("pytest", "-n", str(min(os.cpu_count() or 2, 4)), "--dist", "loadgroup", "-m", "not alone")),
 )
 HINTS = {
     "lint": "ruff check --fix . mends what can be mended",

@@ -152,7 +152,8 @@ def test_postgres_away_when_a_step_ends_costs_no_attempt(stack: Stack, worker: M
     stack.wait(lambda: state(other) == "succeeded", 20, "the other to end")
     assert (outcomes(run_id), outcomes(other)) == (["succeeded"], ["succeeded"])
     stack.wait(lambda: state(broken) == "succeeded", 20, "the step that found the database away")
-    assert outcomes(broken) == ["failed", "succeeded"], "its process goes on with a new connection"
+    assert outcomes(broken)[-1] == "succeeded", "its process goes on with a new connection"
+    assert set(outcomes(broken)[:-1]) <= {"failed"}
     assert {member.starts for member in stack.members.values()} == {1}
 
 

@@ -15,7 +15,7 @@ STOP_GRACE = timedelta(seconds=10)
 """Between the moment when a step is asked to stop and the end of its process."""
 NEWBORN = timedelta(seconds=2)
 """A process that is missing among the live ones may have been started since those were counted: its claim is young."""
-RETURN = timedelta(seconds=5)
+RETURN = timedelta(seconds=8)
 """After Postgres has started, how long the holders of runs have to lengthen leases that ran out while it was away."""
 LOST = "lost"
 LOST_MESSAGE = "Its worker stopped while it ran: killed, out of memory, past its time, or cut off from the database."
