@@ -68,7 +68,7 @@ class ArtifactStore:
             if found != entry.sha256:
                 raise Tampered(f"{entry.filename} has SHA-256 {found}, the manifest says {entry.sha256}")
             file.seek(0)
-        except BaseException:
+        except BaseException:  # whatever it was: the caller gets no file to close
             file.close()
             raise
         return file

@@ -43,7 +43,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._begin()
         try:
             yield
-        except BaseException:
+        except BaseException:  # also an interrupted step: the connection must not stay in its transaction
             try:
                 self._send(b"ROLLBACK")
             except psycopg.Error:
@@ -70,7 +70,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             with self.wrap_database_errors:
                 self._send(b"BEGIN; " + stamp)
-        except BaseException:
+        except BaseException:  # also an interrupted step
             self.close()  # nobody knows what it is in the middle of
             raise
 
