@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 from django.db import connection
 from hypothesis import settings
@@ -41,7 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder.root, ignore_errors=True)
         stack.callback(shutil.rmtree, folder.sockets, ignore_errors=True)
-        stack.enter_context(PostgresServer(folder, durable=False, createdb=True))
+        postgres = stack.enter_context(PostgresServer(folder, durable=False, createdb=True))
+        with psycopg.connect(postgres.url("quantum", "postgres"), autocommit=True) as superuser:
+            # A process that a test has started may write while the tables are emptied: not the test is to give way.
+            superuser.execute("ALTER ROLE quantum SET deadlock_timeout = '5s'")
         stack.enter_context(ValkeyServer(folder, persistent=False))
         config.stash[SERVERS] = stack.pop_all()
 

@@ -5,7 +5,7 @@ import io
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,9 @@ class Traces:
     def add_files(self, folder: Path, *, since: float) -> None:
         """Every file under ``folder`` that was written ``since`` then (Unix seconds), the servers' own among them."""
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.stat().st_mtime >= since:
-                self.add(f"file {path.relative_to(folder)}", path.read_bytes())
+            with suppress(FileNotFoundError):  # the servers replace and delete files of theirs meanwhile
+                if path.is_file() and path.stat().st_mtime >= since:
+                    self.add(f"file {path.relative_to(folder)}", path.read_bytes())
 
 
 def _value(server: redis.Redis, key: bytes) -> bytes:
