@@ -210,8 +210,14 @@ class Course:
 
     def _kill_child(self) -> None:
         member = self._pick()
-        self.stack.wait(member.children, 20, f"{member.name} to have children")
-        pid = self.rng.choice(member.children())
+        children: list[int] = []
+
+        def has_children() -> bool:
+            children[:] = member.children()
+            return bool(children)
+
+        self.stack.wait(has_children, 20, f"{member.name} to have children")
+        pid = self.rng.choice(children)
         self._strike("r.worker_pid = %s", pid)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -315,6 +321,7 @@ class Course:
             self.stack.wait(done, self.settle, "all runs to end")
         except TimeoutError as error:
             print(f"{error}: {seen}", flush=True)
+            print(self._unended(), flush=True)
         took = time.monotonic() - began
         for name in ("beat-1", "beat-2"):
             self.stack.remove(name)
@@ -325,3 +332,17 @@ class Course:
         except TimeoutError as error:
             print(error, flush=True)
         return round(took, 1)
+
+    def _unended(self) -> str:
+        """What is known of the runs that have not ended, and the last words of each process."""
+        found = rows(
+            "SELECT r.job, r.id, r.state, r.worker, r.worker_pid, r.fence, a.started_at, r.lease_until, r.rung_at,"
+            " r.scheduled_at, now() FROM job_runs r LEFT JOIN job_attempts a ON a.run_id = r.id AND a.number = r.fence"
+            " WHERE r.finished_at IS NULL ORDER BY r.id LIMIT 20"
+        )
+        lines = [
+            f"{job} {run_id} is {state}: attempt {fence}, by process {pid} of {worker!r}, began {began}; lease until"
+            f" {lease}, rung {rung}, due {due}, now {now}"
+            for job, run_id, state, worker, pid, fence, began, lease, rung, due, now in found
+        ]
+        return "\n".join([*lines, self.stack.tails(30)])
