@@ -1,5 +1,6 @@
 """Connections that break at the worst moment: after the database has done it, before it could say so."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,8 +9,12 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from tests.jobs.conftest import Hands
-from trading.jobs import ledger, services
+from trading.core.scope import platform_scope
+from trading.jobs import ledger, runner, services
+from trading.jobs.context import StepContext
 from trading.jobs.models import JobAttempt, JobRun
+from trading.jobs.outcomes import LeaseLost
+from trading.jobs.registry import Job, NoArguments, Step, registry
 from trading.jobs.states import Outcome, State
 
 Lose = Callable[[str], None]
@@ -88,3 +93,53 @@ def test_a_long_fenced_block_lengthens_the_lease_that_nobody_else_could(monkeypa
         monkeypatch.setattr(ledger.time, "monotonic", lambda: float("inf"))
     assert services.rescue() == []
     assert JobRun.objects.get(id=run.id).state == State.RUNNING
+
+
+def test_a_claim_that_is_committed_only_after_its_connection_broke_is_recognised(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = services.enqueue("sample-one").run
+    execute, cut = ledger.execute, [False]
+
+    def late(statement: Any, parameters: Mapping[str, Any]) -> list[ledger.Row]:
+        if statement == ledger._CLAIM and not cut[0]:
+            cut[0] = True
+            raise OperationalError("server closed the connection unexpectedly")
+        if statement == ledger._CLAIM:  # the second waits for the row, which the first one has locked and now commits
+            execute(statement, parameters)
+        return execute(statement, parameters)
+
+    monkeypatch.setattr(ledger, "execute", late)
+    assert hands.run(run).state == State.SUCCEEDED
+    assert outcomes(run) == [Outcome.SUCCEEDED]
+
+
+def open_a_transaction(ctx: StepContext, args: NoArguments) -> None:
+    transaction.set_autocommit(False)
+
+
+def open_and_fail(ctx: StepContext, args: NoArguments) -> None:
+    transaction.set_autocommit(False)
+    raise ValueError("in the middle")
+
+
+def believe_it_lost(ctx: StepContext, args: NoArguments) -> None:
+    raise LeaseLost("it looked so")
+
+
+@pytest.mark.parametrize("step", [open_a_transaction, open_and_fail, believe_it_lost])
+def test_a_process_that_lets_go_of_a_run_which_it_holds_has_to_end(
+    hands: Hands, step: Callable[[StepContext, NoArguments], None]
+) -> None:
+    registry.add(Job("sample-lets-go", "Lets go", (Step(step),), NoArguments))
+    try:
+        run = services.enqueue("sample-lets-go").run
+        with pytest.raises(runner.StillHeld):
+            hands.run(run)
+        connection.close()  # as the end of the process would
+        connection.autocommit = True
+        with platform_scope():
+            assert ledger.claimed_by(run.id, worker=hands.name, pid=os.getpid()) is not None
+            assert outcomes(run) == [""], "an ending was written that goes with the transaction"
+    finally:
+        registry.remove("sample-lets-go")

@@ -96,15 +96,18 @@ def _refuse_inside_a_transaction(scope: Scope) -> None:
 
 
 def _become(scope: Scope | None) -> None:
-    """Take ``scope``, and with it the connection of the login that it works through."""
+    """Take ``scope``, and with it the connection of the login that it works through.
+
+    A step may be interrupted anywhere in here: what was left half done, the next change sets right.
+    """
     if scope == current():
         return
-    was_platform = current() == PLATFORM
-    _thread.scope = scope
     if OPERATOR_ALIAS not in connections.settings:
+        _thread.scope = scope
         cast("DatabaseWrapper", transaction.get_connection()).restamp()
-    elif scope == PLATFORM and not was_platform:
-        _thread.tenants = connections[DEFAULT_DB_ALIAS]
-        connections[DEFAULT_DB_ALIAS] = connections[OPERATOR_ALIAS]
-    elif was_platform and scope != PLATFORM:
-        connections[DEFAULT_DB_ALIAS] = _thread.tenants
+        return
+    operator, now = connections[OPERATOR_ALIAS], connections[DEFAULT_DB_ALIAS]
+    if now is not operator:
+        _thread.tenants = now
+    connections[DEFAULT_DB_ALIAS] = operator if scope == PLATFORM else _thread.tenants
+    _thread.scope = scope

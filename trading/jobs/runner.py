@@ -4,14 +4,23 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from structlog.contextvars import bound_contextvars
 
 from trading.core.redaction import blot
@@ -39,8 +48,15 @@ class Decision:
     fan_out: FanOut | None = None
 
 
+class StillHeld(RuntimeError):
+    """This process has stopped working at a run that the ledger says it holds: it has to end, and so give it up."""
+
+
 def execute(run_id: UUID, *, worker: str, code_version: str) -> State | None:
-    """Claim the run, run its current step, record the ending; the run's new state, None if nothing was to do."""
+    """Claim the run, run its current step, record the ending; the run's new state, None if nothing was to do.
+
+    Whatever is raised means that this process may hold a run which it does not work at any more.
+    """
     interrupts.forget()
     with platform_scope():
         claim = _claim(run_id, worker=worker, code_version=code_version)
@@ -59,9 +75,15 @@ def _claim(run_id: UUID, *, worker: str, code_version: str) -> ledger.Claim | No
 
     def take() -> ledger.Claim | None:
         nonlocal asked
-        held = ledger.claimed_by(run_id, worker=worker, pid=pid) if asked else None
-        asked = True
-        return held or ledger.claim(run_id, worker=worker, pid=pid, code_version=code_version)
+        if not asked:
+            asked = True
+            return ledger.claim(run_id, worker=worker, pid=pid, code_version=code_version)
+        return (
+            ledger.claimed_by(run_id, worker=worker, pid=pid)
+            or ledger.claim(run_id, worker=worker, pid=pid, code_version=code_version)
+            # The cut claim may have been committed only now, while the second waited for the row.
+            or ledger.claimed_by(run_id, worker=worker, pid=pid)
+        )
 
     return _with_patience(take)
 
@@ -76,6 +98,8 @@ def _attempt(claim: ledger.Claim) -> State | None:
     if decision is None and _with_patience(lambda: ledger.stop_reason(claim)) is ledger.Stop.CANCELLED:
         decision = Decision(_cancelled(claim))  # it was refused a transaction because it is to stop
     if decision is None or not _record(claim, decision):
+        if _with_patience(lambda: ledger.claimed_by(claim.run_id, worker=claim.worker, pid=os.getpid())) is not None:
+            raise StillHeld(f"run {claim.run_id} was taken for lost by attempt {claim.fence}, which holds it")
         log.warning("step.lease_lost", seconds=round(time.monotonic() - began, 3))
         return None
     log.info(
@@ -96,10 +120,10 @@ def _decide(claim: ledger.Claim) -> Decision:
         return Decision(_failed(claim, error, permanent=True))
     try:
         arguments = services.validated(job, claim.args, client_id=claim.client_id)
-        with scope_of_run(claim.client_id), interrupts.interruptible():
+        with scope_of_run(claim.client_id), _leaving_no_transaction(), interrupts.interruptible():
             result = step.run(StepContext(claim), arguments)
         return _answered(claim, result)
-    except LeaseLost:
+    except (LeaseLost, StillHeld):
         raise
     except RunCancelled:
         return Decision(_cancelled(claim))
@@ -111,6 +135,21 @@ def _decide(claim: ledger.Claim) -> Decision:
         return Decision(_failed(claim, error, permanent=False, delay=error.delay, job=job))
     except Exception as error:  # noqa: BLE001  # whatever a step raises is the run's to record, with its traceback
         return Decision(_failed(claim, error, permanent=False, job=job))
+
+
+@contextmanager
+def _leaving_no_transaction() -> Iterator[None]:
+    """Raise `StillHeld` when a step has ended inside a transaction, as one stopped while it began or ended it may.
+
+    What is written after it would be undone, unseen, with that transaction.
+    """
+    database = transaction.get_connection()
+    before = (database.autocommit, len(database.atomic_blocks))
+    try:
+        yield
+    finally:
+        if (database.autocommit, len(database.atomic_blocks)) != before:
+            raise StillHeld("the step has left its connection in a transaction")
 
 
 def _answered(claim: ledger.Claim, result: Mapping[str, Any] | Snooze | FanOut | None) -> Decision:
