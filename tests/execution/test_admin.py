@@ -10,7 +10,7 @@ from django.utils import timezone
 from tests.execution.conftest import Venue, buy, intend
 from trading.brokers.models import PaperHolding, PaperOrder
 from trading.core.ids import uuid7
-from trading.execution import services
+from trading.execution import outcomes, services
 from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
 from trading.marketdata.models import Candle, Sentiment
 from trading.risk.models import Guard, Reservation, RiskDecision
@@ -77,5 +77,5 @@ def test_only_an_old_order_without_an_answer_is_written_off(
     assert (order.state, order.reason) == (OrderState.WITHDRAWN, "written off by olga: the venue never took it")
     assert order.finished_at is not None
     assert not Reservation.objects.exists()
-    with pytest.raises(services.NotForgotten, match="withdrawn"):
-        services.write_off(order.id, by="olga")
+    with pytest.raises(outcomes.NotForgotten, match="withdrawn"):
+        outcomes.write_off(order.id, by="olga")

@@ -38,7 +38,7 @@ def test_filled_is_believed_when_every_execution_is_there(desk: Client, market: 
     order = _unknown(desk, venue)
     report = OrderReport(order.client_order_id, "v", OrderStatus.FILLED, (_part(1, "2"),))
     order = services.record(order, report, hold=HOLD)
-    assert (order.state, order.filled_quantity, order.finished_at) == (OrderState.SENT, 2, None)
+    assert (order.state, order.filled_quantity, order.finished_at) == (OrderState.PARTIALLY_FILLED, 2, None)
     assert (_held(desk), Reservation.objects.count()) == (2, 1)
     order = services.record(order, replace(report, executions=(_part(1, "2"), _part(2, "3"))), hold=HOLD)
     assert (order.state, order.filled_quantity) == (OrderState.FILLED, 5)
@@ -48,9 +48,9 @@ def test_filled_is_believed_when_every_execution_is_there(desk: Client, market: 
 def test_a_part_that_was_cancelled_with_its_rest_is_final(desk: Client, market: None, venue: Venue) -> None:
     order = _unknown(desk, venue)
     open_still = OrderReport(order.client_order_id, "v", OrderStatus.PARTIALLY_FILLED, (_part(1, "2"),))
-    assert services.record(order, open_still, hold=HOLD).state == OrderState.SENT
+    assert services.record(order, open_still, hold=HOLD).state == OrderState.PARTIALLY_FILLED
     order = services.record(order, replace(open_still, status=OrderStatus.CANCELLED), hold=HOLD)
-    assert (order.state, _held(desk)) == (OrderState.PARTIALLY_FILLED, 2)
+    assert (order.state, order.filled_quantity, _held(desk)) == (OrderState.EXPIRED, 2, 2)
     assert not Reservation.objects.exists()
 
 

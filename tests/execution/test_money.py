@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.execution.conftest import Venue, buy, intend, sell
 from trading.brokers.base import BrokerUnavailable, Side
 from trading.execution import services
+from trading.execution.books import apply_fill
 from trading.execution.models import Fill, Order, OrderState, Position
 from trading.execution.planning import Planned, Rules, client_order_id, plan
 from trading.risk.models import Reservation
@@ -150,7 +151,7 @@ def test_a_position_is_the_sum_of_its_fills_and_profit_is_by_average_cost(
     held, spent = 0, Fraction(0)  # units, and what those that are held cost in all: signed as the position is
     expected = Fraction(0)
     for units, price in made:
-        realised += Fraction(services.apply_fill(position, Decimal(units), price))
+        realised += Fraction(apply_fill(position, Decimal(units), price))
         if held * units >= 0:
             held, spent = held + units, spent + units * Fraction(price)
         else:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trading.brokers.base import Side
+from trading.execution.books import apply_fill
 from trading.execution.models import Position
 from trading.execution.planning import Rules, plan
-from trading.execution.services import apply_fill
 
 SYMBOLS = ("A", "B", "C", "D")
 quantities = st.decimals("0", "500", places=3)

@@ -42,9 +42,9 @@ def connect() -> Iterator[Connect]:
 
 @pytest.fixture
 def rows() -> None:
-    """A position of 1 for Alpha, of 2 for Beta."""
+    """A position for Alpha, and one for Beta."""
     for number, (key, name) in enumerate(((ALPHA, "Alpha"), (BETA, "Beta")), 1):
-        Position.objects.create(client=Client.objects.create(id=key, name=name), symbol="AAPL", quantity=number)
+        Position.objects.create(client=Client.objects.create(id=key, name=name), symbol="AAPL", realised_pnl=number)
 
 
 def as_client(link: psycopg.Connection[Any], client_id: UUID) -> None:
@@ -59,12 +59,12 @@ def test_without_a_context_nothing_is_there(connect: Connect, rows: None) -> Non
     for role in ("quantum_app", "quantum_operator", "quantum"):
         link = connect(role)
         assert seen(link) == [], role
-        assert link.execute("UPDATE positions SET quantity = 9").rowcount == 0
+        assert link.execute("UPDATE positions SET realised_pnl = 9").rowcount == 0
         assert link.execute("DELETE FROM positions").rowcount == 0
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             link.execute(
                 "INSERT INTO positions (client_id, symbol, quantity, average_cost, realised_pnl, updated_at)"
-                " VALUES (%s, 'X', 1, 1, 0, now())",
+                " VALUES (%s, 'X', 0, 1, 0, now())",
                 [ALPHA],
             )
 
@@ -73,12 +73,12 @@ def test_a_context_shows_one_client_and_takes_rows_for_no_other(connect: Connect
     link = connect("quantum_app")
     as_client(link, ALPHA)
     assert seen(link) == [ALPHA]
-    assert link.execute("UPDATE positions SET quantity = 9").rowcount == 1
+    assert link.execute("UPDATE positions SET realised_pnl = 9").rowcount == 1
     assert link.execute("DELETE FROM positions WHERE client_id = %s", [BETA]).rowcount == 0
     for statement in (
         "UPDATE positions SET client_id = %s",
         "INSERT INTO positions (symbol, quantity, average_cost, realised_pnl, updated_at, client_id)"
-        " VALUES ('X', 1, 1, 0, now(), %s)",
+        " VALUES ('X', 0, 1, 0, now(), %s)",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), link.transaction():
             link.execute(statement.encode(), [BETA])

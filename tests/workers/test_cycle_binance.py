@@ -11,7 +11,8 @@ from pytest_django import Settings
 
 from tests.venues.process import VenueProcess
 from trading.brokers import accounts
-from trading.execution.models import OPEN, Order, OrderState, Position
+from trading.execution.models import Order, Position
+from trading.execution.states import LIVE, OrderState
 from trading.jobs import runner, services
 from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.states import FINAL, State
@@ -95,7 +96,7 @@ def test_what_it_buys_and_sells_there(venue: VenueProcess, desk: Client) -> None
     assert _ours(desk) == _held(venue)
     assert _ours(desk)["BTCUSDT"] < Decimal("0.00001"), "less than a lot is left"
     assert _ours(desk)["ETHUSDT"] < Decimal("0.001")
-    assert not Order.objects.filter(state__in=OPEN).exists()
+    assert not Order.objects.filter(state__in=LIVE).exists()
 
 
 def test_an_answer_that_is_lost_is_found_in_the_next_cycle(venue: VenueProcess, desk: Client) -> None:

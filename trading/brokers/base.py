@@ -115,6 +115,20 @@ class OrderReport:
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
 
+    @classmethod
+    def rejected(cls, ticket: Ticket, reason: str, *, quantity: Decimal | None = None) -> Self:
+        """That the venue's rules refuse ``ticket``: nothing was taken of it. ``quantity``: as rounded to its lot."""
+        return cls(
+            ticket.client_order_id,
+            "",
+            OrderStatus.REJECTED,
+            reason=reason[:300],
+            symbol=ticket.symbol,
+            side=ticket.side,
+            quantity=ticket.quantity if quantity is None else quantity,
+            limit_price=ticket.limit_price,
+        )
+
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to it."""

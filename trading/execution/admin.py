@@ -13,8 +13,9 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from trading.core.confirm import Operation, Refused
-from trading.execution import services
-from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
+from trading.execution import outcomes
+from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution.states import OrderState
 from trading.jobs.admin import Ledger
 
 ORDER_COLOURS = {
@@ -23,7 +24,10 @@ ORDER_COLOURS = {
     OrderState.SENT.label: "primary",
     OrderState.UNKNOWN.label: "danger",
     OrderState.FILLED.label: "success",
-    OrderState.PARTIALLY_FILLED.label: "success",
+    OrderState.OPEN.label: "primary",
+    OrderState.PARTIALLY_FILLED.label: "primary",
+    OrderState.CANCELLED.label: "default",
+    OrderState.EXPIRED.label: "default",
     OrderState.REJECTED.label: "danger",
     OrderState.WITHDRAWN.label: "default",
 }
@@ -31,8 +35,8 @@ ORDER_COLOURS = {
 
 def _write_off(order_id: UUID, by: str) -> str:
     try:
-        services.write_off(order_id, by=by)
-    except services.NotForgotten as error:
+        outcomes.write_off(order_id, by=by)
+    except outcomes.NotForgotten as error:
         raise Refused(str(error)) from error
     return "written off; what was reserved for it is free"
 
@@ -78,9 +82,10 @@ class OrderAdmin(_Book):
     fieldsets = [
         (None, {"fields": ["shown_state", "reason", "client", "shown_run"]}),
         ("Intent", {"fields": [("side", "symbol"), ("quantity", "reference_price", "previous_price"),
+                               ("order_type", "limit_price"), ("time_in_force", "expires_at"),
                                ("sequence", "client_order_id"), "created_at"]}),
         ("Outcome", {"fields": [("filled_quantity", "average_price", "fees"), ("broker", "broker_order_id"),
-                                ("sent_at", "finished_at")]}),
+                                ("sent_at", "finished_at", "cancel_requested_at")]}),
     ]  # fmt: skip
     readonly_fields = ["shown_state", "shown_run"]
 

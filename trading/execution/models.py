@@ -3,32 +3,22 @@
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import F, Q, TextChoices
+from django.db.models import Q
 
-from trading.brokers.base import Side
+from trading.brokers.base import OrderType, Side, TimeInForce
 from trading.core.ids import uuid7
+from trading.execution.states import LIVE, OrderState
 
 SIDES = [(side.value, side.value) for side in Side]
-
-
-class OrderState(TextChoices):
-    """Where an order stands with us."""
-
-    REFUSED = "refused", "Refused by risk"
-    INTENDED = "intended", "Intended, not sent"
-    SENT = "sent", "Sent, not answered"
-    UNKNOWN = "unknown", "Unknown: the venue has not said"
-    FILLED = "filled"
-    PARTIALLY_FILLED = "partially_filled", "Filled in part, the rest cancelled"
-    REJECTED = "rejected", "Rejected by the venue"
-    WITHDRAWN = "withdrawn", "Withdrawn before it was sent"
-
-
-OPEN = (OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN)
+ORDER_TYPES = [(kind.value, kind.value) for kind in OrderType]
+TIMES_IN_FORCE = [(kind.value, kind.value) for kind in TimeInForce]
 
 
 class Order(models.Model):
-    """An intent, under a client order id that follows from it, and what became of it."""
+    """An intent, under a client order id that follows from it, and what became of it.
+
+    ``filled_quantity`` may exceed ``quantity``: what a venue has traded too much is as real as the rest.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+")
@@ -43,6 +33,13 @@ class Order(models.Model):
         max_digits=28, decimal_places=8, help_text="What it was expected to trade at."
     )
     previous_price = models.DecimalField(max_digits=28, decimal_places=8, help_text="The close before that.")
+    order_type = models.CharField(max_length=8, choices=ORDER_TYPES, default="market", db_default="market")
+    limit_price = models.DecimalField(max_digits=28, decimal_places=8, null=True, blank=True)
+    time_in_force = models.CharField(max_length=8, choices=TIMES_IN_FORCE, default="ioc", db_default="ioc")
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="What is open of it then is cancelled at the venue."
+    )
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=20, choices=OrderState.choices)
     filled_quantity = models.DecimalField(max_digits=28, decimal_places=8, default=Decimal(0))
     average_price = models.DecimalField(max_digits=28, decimal_places=8, null=True, blank=True)
@@ -59,22 +56,36 @@ class Order(models.Model):
         constraints = [
             models.UniqueConstraint(name="orders_once_in_run", fields=["run_id", "sequence"]),
             models.CheckConstraint(name="orders_quantity_positive", condition=Q(quantity__gt=0)),
+            models.CheckConstraint(name="orders_filled_not_negative", condition=Q(filled_quantity__gte=0)),
+            models.CheckConstraint(name="orders_state_known", condition=Q(state__in=OrderState.values)),
             models.CheckConstraint(
-                name="orders_not_overfilled", condition=Q(filled_quantity__gte=0, filled_quantity__lte=F("quantity"))
+                name="orders_limit_iff_priced",
+                condition=Q(order_type="limit", limit_price__isnull=False)
+                | Q(order_type="market", limit_price__isnull=True),
             ),
             models.CheckConstraint(
-                name="orders_finished_iff_closed",
-                condition=Q(state__in=OPEN, finished_at__isnull=True)
-                | (~Q(state__in=OPEN) & Q(finished_at__isnull=False)),
+                name="orders_finished_iff_ended",
+                condition=Q(state__in=LIVE, finished_at__isnull=True)
+                | (~Q(state__in=LIVE) & Q(finished_at__isnull=False)),
             ),
         ]
         indexes = [
             models.Index(name="orders_by_client", fields=["client", "-id"]),
-            models.Index(name="orders_open", fields=["client"], condition=Q(state__in=OPEN)),
+            models.Index(name="orders_open", fields=["client"], condition=Q(state__in=LIVE)),
         ]
 
     def __str__(self) -> str:
         return f"{self.side} {self.quantity.normalize():f} {self.symbol}"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something may still come of it."""
+        return self.state in LIVE
+
+    @property
+    def left(self) -> Decimal:
+        """What is not filled; 0 where more was filled than was ordered."""
+        return max(self.quantity - self.filled_quantity, Decimal(0))
 
 
 class Fill(models.Model):
@@ -105,7 +116,7 @@ class Fill(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(name="trades_once", fields=["client", "broker", "execution_id"]),
-            models.CheckConstraint(name="trades_not_empty", condition=~Q(quantity=0) & Q(price__gt=0)),
+            models.CheckConstraint(name="trades_not_empty", condition=~Q(quantity=0)),
         ]
         indexes = [models.Index(name="trades_by_client", fields=["client", "-time"])]
 
@@ -114,7 +125,10 @@ class Fill(models.Model):
 
 
 class Position(models.Model):
-    """What a client holds of one symbol: the sum of its fills, less what the venue kept of them for its fees."""
+    """What a client holds of one symbol: the sum of its fills, less what the venue kept of them for its fees.
+
+    ``quantity`` is written by a trigger on the fills alone (migration 0005): nobody else's value is taken.
+    """
 
     id = models.BigAutoField(primary_key=True)
     client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)

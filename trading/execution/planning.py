@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from uuid import UUID
 
-from trading.brokers.base import Side
+from trading.brokers.base import Side, TimeInForce
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class Rules:
 
 @dataclass(frozen=True)
 class Planned:
-    """One order of a plan."""
+    """One order of a plan: at the market, or within a limit, of which what is left may rest until ``expires_at``."""
 
     symbol: str
     side: Side
     quantity: Decimal
     price: Decimal
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.IOC
+    expires_at: datetime | None = None
 
 
 def plan(

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from django.db.models import Max, OuterRef, QuerySet, Subquery, Sum
 
-from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
+from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution.states import AT_VENUE
 
 
 def positions(client_id: UUID) -> QuerySet[Position]:
@@ -15,8 +16,8 @@ def positions(client_id: UUID) -> QuerySet[Position]:
 
 
 def unsettled_symbols(client_id: UUID) -> frozenset[str]:
-    """The symbols with an order that was sent and whose outcome is not known."""
-    sent = Order.objects.filter(client_id=client_id, state__in=(OrderState.SENT, OrderState.UNKNOWN))
+    """The symbols with an order that the venue has, or may have, and of which something may still come."""
+    sent = Order.objects.filter(client_id=client_id, state__in=AT_VENUE)
     return frozenset(sent.order_by().values_list("symbol", flat=True))
 
 

@@ -6,9 +6,8 @@ asked for it by its id. Fills count by the venue's execution id.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -21,33 +20,24 @@ from trading.brokers.base import (
     BrokerError,
     BrokerRefused,
     BrokerUnavailable,
-    Execution,
-    OrderReport,
-    OrderStatus,
-    OutcomeUnknown,
+    OrderType,
     Side,
     Ticket,
+    TimeInForce,
 )
 from trading.execution import trail
-from trading.execution.models import OPEN, Fill, Order, OrderState, PortfolioSnapshot, Position
+from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, withdraw
 from trading.execution.planning import Planned, Rules, client_order_id
+from trading.execution.states import AT_VENUE, LIVE, OrderState
+from trading.jobs.models import JobRun
+from trading.jobs.states import LIVE as LIVE_RUNS
 from trading.marketdata import selectors as market
 from trading.risk import services as risk
 from trading.risk.limits import Book, Proposal
 from trading.tenants import parameters
 
 log = structlog.get_logger("quantum.execution")
-
-
-STALE_AFTER = timedelta(minutes=5)
-"""An intent older than this is not sent any more."""
-
-
-class Hold(Protocol):
-    """What a sender holds while it works: a transaction that fails once the work is another's."""
-
-    def __call__(self) -> AbstractContextManager[None]:
-        """A transaction under the fence."""
 
 
 def rules(client_id: UUID, broker: Broker) -> Rules:
@@ -84,6 +74,10 @@ def _intend_one(client_id: UUID, run_id: UUID, sequence: int, planned: Planned, 
         symbol=planned.symbol,
         side=planned.side,
         quantity=planned.quantity,
+        order_type=OrderType.MARKET if planned.limit_price is None else OrderType.LIMIT,
+        limit_price=planned.limit_price,
+        time_in_force=planned.time_in_force,
+        expires_at=planned.expires_at,
         reference_price=planned.price,
         previous_price=previous,
         state=OrderState.INTENDED,
@@ -121,12 +115,12 @@ def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
     """
     if order.state == OrderState.INTENDED:
         if timezone.now() - order.created_at > STALE_AFTER:
-            return _withdraw(order, "stale: the price that it was meant for is long gone", hold)
+            return withdraw(order, "stale: the price that it was meant for is long gone", hold=hold)
         answer = risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.Refusal):
-            return _withdraw(order, f"{answer.limit}: {answer.breach.message}", hold)
+            return withdraw(order, f"{answer.limit}: {answer.breach.message}", hold=hold)
         return _send(order, answer, broker, hold)
-    if order.state in (OrderState.SENT, OrderState.UNKNOWN):
+    if order.state in AT_VENUE:
         return resolve(order, broker, hold=hold)
     return order
 
@@ -135,213 +129,87 @@ def _proposal(order: Order) -> Proposal:
     return Proposal(order.symbol, Side(order.side), order.quantity, order.reference_price, order.previous_price)
 
 
+def _ticket(approval: risk.ApprovedOrder, order: Order) -> Ticket:
+    proposal = approval.proposal
+    return Ticket(
+        approval.client_order_id,
+        proposal.symbol,
+        proposal.side,
+        proposal.quantity,
+        OrderType(order.order_type),
+        order.limit_price,
+        TimeInForce(order.time_in_force),
+    )
+
+
 def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold) -> Order:
     was_sent = order.state != OrderState.INTENDED  # the venue may have it already, or get it late
     with risk.sending() as refusal:
         if refusal is not None:
             reason = f"{refusal.limit}: {refusal.breach.message}"
-            return _mark_unknown(order, reason, hold) if was_sent else _withdraw(order, reason, hold)
+            return mark_unknown(order, reason, hold=hold) if was_sent else withdraw(order, reason, hold=hold)
         with hold():
-            is_ours = Order.objects.filter(id=order.id, state=order.state).update(
-                state=OrderState.SENT, sent_at=timezone.now()
-            )
+            is_ours = move(order, OrderState.SENT, sent_at=timezone.now())
             if is_ours:
                 trail.sent(order)
         if not is_ours:  # somebody else has moved it on since it was read
             order.refresh_from_db()
             return order
-        order.state = OrderState.SENT
-        proposal = approval.proposal
-        ticket = Ticket(approval.client_order_id, proposal.symbol, proposal.side, proposal.quantity)
         try:
-            report = broker.place(ticket)
-        except OutcomeUnknown as error:
-            log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
-            return _mark_unknown(order, str(error), hold)
+            report = broker.place(_ticket(approval, order))
         except (BrokerUnavailable, BrokerRefused) as error:
             if was_sent:
-                return _mark_unknown(order, f"the venue did not take it again: {error}", hold)
+                return mark_unknown(order, f"the venue did not take it again: {error}", hold=hold)
             with hold():
-                Order.objects.filter(id=order.id, state=OrderState.SENT).update(state=OrderState.INTENDED, sent_at=None)
-                trail.note("not_taken", order, reason=str(error)[:300])
+                if move(order, OrderState.INTENDED, sent_at=None):
+                    trail.note("not_taken", order, reason=str(error)[:300])
             raise
         except BrokerError as error:  # anything else may have happened after the order was taken
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
-            return _mark_unknown(order, str(error), hold)
+            return mark_unknown(order, str(error), hold=hold)
     return record(order, report, hold=hold)
 
 
 def settle_leftovers(client_id: UUID, run_id: UUID, broker: Broker, *, hold: Hold) -> list[Order]:
-    """Learn what became of orders that other runs sent, and withdraw what they never did; the orders touched.
+    """Learn what became of orders that other runs sent, and withdraw what ended runs never did; the orders touched.
 
     Call it before planning: what an earlier run's order has bought must not be bought again.
     """
-    left = Order.objects.filter(client_id=client_id, broker=broker.name, state__in=OPEN).exclude(run_id=run_id)
-    return [
-        _withdraw(order, "its run ended before it was sent", hold)
-        if order.state == OrderState.INTENDED
-        else resolve(order, broker, hold=hold)
-        for order in left.order_by("id")
-    ]
+    left = Order.objects.filter(client_id=client_id, broker=broker.name, state__in=LIVE).exclude(run_id=run_id)
+    touched = []
+    for order in left.order_by("id"):
+        if order.state != OrderState.INTENDED:
+            touched.append(resolve(order, broker, hold=hold))
+        elif not JobRun.objects.filter(id=order.run_id, state__in=LIVE_RUNS).exists():
+            touched.append(withdraw(order, "its run ended before it was sent", hold=hold))
+    return touched
 
 
 def resolve(order: Order, broker: Broker, *, hold: Hold) -> Order:
-    """Learn what became of an order that was sent: the venue is asked for its id."""
+    """Learn what became of an order that was sent: the venue is asked for its id.
+
+    A venue that could not be asked has said nothing: what it had acknowledged before still stands.
+    """
     try:
         report = broker.order(order.client_order_id, symbol=order.symbol)
     except BrokerError as error:
-        return _mark_unknown(order, f"the venue could not be asked: {error}", hold)
+        if is_acknowledged(order):
+            return order
+        return mark_unknown(order, f"the venue could not be asked: {error}", hold=hold)
     if report is not None:
         return record(order, report, hold=hold)
-    if broker.capabilities.deduplicates_client_ids and timezone.now() - order.created_at <= STALE_AFTER:
+    order = mark_unknown(order, "the venue does not show it, which is no proof that it has not taken it", hold=hold)
+    may_send = broker.capabilities.deduplicates_client_ids and not is_acknowledged(order)
+    if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
         answer = risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):
             return _send(order, answer, broker, hold)
-    return _mark_unknown(order, "the venue does not show it, which is no proof that it has not taken it", hold)
-
-
-def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
-    """Write what the venue reported: fills, the position, the order's state, and the freed reservation, at once."""
-    with hold():
-        locked = Order.objects.select_for_update(no_key=True).get(id=order.id)
-        was_open = locked.state in OPEN
-        booked = [execution for execution in report.executions if _book(locked, execution)]
-        _total(locked)
-        locked.broker_order_id = report.broker_order_id[:64]
-        locked.reason = report.reason[:300]
-        if _is_over(locked, report):
-            locked.state = _final_state(locked, report)
-            locked.finished_at = timezone.now()
-            risk.settle(locked.client_order_id)
-        elif locked.state == OrderState.UNKNOWN:
-            locked.state = OrderState.SENT
-        locked.save()
-        trail.booked(locked, booked)
-        if was_open and locked.state not in OPEN:
-            trail.ended(locked)
-    return locked
-
-
-def _is_over(order: Order, report: OrderReport) -> bool:
-    """Whether nothing more will come of it; a venue that says ``filled`` before it shows every execution owes some.
-
-    What it took is the quantity rounded down to its lot.
-    """
-    owes = report.status is OrderStatus.FILLED and order.filled_quantity < (report.quantity or order.quantity)
-    return report.is_final and not owes
-
-
-def _final_state(order: Order, report: OrderReport) -> OrderState:
-    if order.filled_quantity == order.quantity:
-        return OrderState.FILLED
-    if order.filled_quantity > 0:
-        return OrderState.PARTIALLY_FILLED
-    return OrderState.REJECTED if report.status is OrderStatus.REJECTED else OrderState.WITHDRAWN
-
-
-def _book(order: Order, execution: Execution) -> bool:
-    """Count one execution; whether it was not counted already."""
-    if Fill.objects.filter(
-        client_id=order.client_id, broker=order.broker, execution_id=execution.execution_id
-    ).exists():
-        return False
-    position, _ = Position.objects.get_or_create(client_id=order.client_id, symbol=order.symbol)
-    position = Position.objects.select_for_update(no_key=True).get(id=position.id)
-    signed = Side(order.side).sign * execution.quantity
-    realised = apply_fill(position, signed - execution.fee_quantity, execution.price) - execution.fee
-    position.realised_pnl += realised
-    position.save()
-    Fill.objects.create(
-        client_id=order.client_id,
-        order=order,
-        broker=order.broker,
-        execution_id=execution.execution_id,
-        symbol=order.symbol,
-        quantity=signed,
-        price=execution.price,
-        fee=execution.fee,
-        fee_quantity=execution.fee_quantity,
-        realised_pnl=realised,
-        time=execution.time,
-    )
-    return True
-
-
-def apply_fill(position: Position, signed: Decimal, price: Decimal) -> Decimal:
-    """Move ``position`` by ``signed`` units at ``price``; the profit on what that closed, by average cost."""
-    held, cost = position.quantity, position.average_cost
-    position.quantity = held + signed
-    if held == 0 or (held > 0) == (signed > 0):
-        position.average_cost = ((abs(held) * cost + abs(signed) * price) / abs(held + signed)).quantize(
-            Decimal("1e-8")
-        )
-        return Decimal(0)
-    closed = min(abs(held), abs(signed))
-    profit = closed * (price - cost) * (1 if held > 0 else -1)
-    if position.quantity == 0:
-        position.average_cost = Decimal(0)
-    elif abs(signed) > abs(held):
-        position.average_cost = price
-    return profit.quantize(Decimal("1e-8"))
-
-
-def _total(order: Order) -> None:
-    fills = list(order.fills.all())
-    filled = sum((abs(fill.quantity) for fill in fills), Decimal(0))
-    order.filled_quantity = filled
-    order.fees = sum((fill.fee for fill in fills), Decimal(0))
-    if filled > 0:
-        value = sum((abs(fill.quantity) * fill.price for fill in fills), Decimal(0))
-        order.average_price = (value / filled).quantize(Decimal("1e-8"))
-
-
-def _mark_unknown(order: Order, reason: str, hold: Hold) -> Order:
-    with hold():
-        was_known = order.state != OrderState.UNKNOWN
-        open_still = Order.objects.filter(id=order.id, state__in=OPEN)
-        if open_still.update(state=OrderState.UNKNOWN, reason=reason[:300]) and was_known:
-            trail.note("unknown", order, reason=reason[:300])
-    order.refresh_from_db()
     return order
 
 
-def _withdraw(order: Order, reason: str, hold: Hold) -> Order:
-    """An order that was never sent and will not be."""
-    with hold():
-        if Order.objects.filter(id=order.id, state=OrderState.INTENDED).update(
-            state=OrderState.WITHDRAWN, reason=reason[:300], finished_at=timezone.now()
-        ):
-            risk.settle(order.client_order_id)
-            trail.note("withdrawn", order, reason=reason[:300])
-    order.refresh_from_db()
-    return order
-
-
-class NotForgotten(ValueError):
-    """The order's outcome is known, or may yet become known by itself."""
-
-
-def write_off(order_id: UUID, *, by: str) -> Order:
-    """Close an order of which the venue has told ``by`` that it was never taken; its reservation is freed.
-
-    Raises `NotForgotten` unless it is sent or unknown, nothing of it is filled, and it is so old that no sender can
-    still be at it.
-    """
-    with transaction.atomic():
-        order = Order.objects.select_for_update(no_key=True).get(id=order_id)
-        if order.state not in (OrderState.SENT, OrderState.UNKNOWN):
-            raise NotForgotten(f"it is {order.get_state_display().lower()}")
-        if order.filled_quantity > 0:
-            raise NotForgotten("the venue has filled a part of it")
-        if timezone.now() - (order.sent_at or order.created_at) <= STALE_AFTER:
-            raise NotForgotten(f"it was sent less than {STALE_AFTER.seconds // 60} minutes ago")
-        order.state = OrderState.WITHDRAWN
-        order.reason = f"written off by {by}: the venue never took it"[:300]
-        order.finished_at = timezone.now()
-        order.save()
-        risk.settle(order.client_order_id)
-        trail.note("written_off", order, by=by)
-    return order
+def is_acknowledged(order: Order) -> bool:
+    """Whether the venue has ever said that it has the order."""
+    return bool(order.broker_order_id) or order.filled_quantity > 0
 
 
 def snapshot(client_id: UUID, run_id: UUID, *, cash: Decimal, now: datetime) -> PortfolioSnapshot:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trading.audit.services import record
-from trading.brokers.base import Execution
+from trading.execution.books import Booked
 from trading.execution.models import Order
 
 
@@ -18,11 +18,14 @@ def sent(order: Order) -> None:
     note("sent", order, side=order.side, quantity=order.quantity, symbol=order.symbol)
 
 
-def booked(order: Order, executions: list[Execution]) -> None:
-    """New fills, each of which counts from here on."""
-    for execution in executions:
-        told = {"execution_id": execution.execution_id, "quantity": execution.quantity, "price": execution.price}
-        note("filled", order, side=order.side, symbol=order.symbol, fee=execution.fee, **told)
+def booked(order: Order, made: Booked) -> None:
+    """New fills, each of which counts from here on, and corrected ones, with what stood before."""
+    for part in made.new:
+        told = {"execution_id": part.execution_id, "quantity": part.quantity, "price": part.price}
+        note("filled", order, side=order.side, symbol=order.symbol, fee=part.fee, **told)
+    for part, before in made.corrected:
+        told = {"execution_id": part.execution_id, "quantity": part.quantity, "price": part.price}
+        note("fill_corrected", order, symbol=order.symbol, fee=part.fee, before=before, **told)
 
 
 def ended(order: Order) -> None:

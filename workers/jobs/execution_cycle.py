@@ -13,7 +13,8 @@ from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused
 from trading.brokers.registry import UnknownBroker
 from trading.execution import planning, selectors, services
-from trading.execution.models import Order, OrderState, Position
+from trading.execution.models import Order, Position
+from trading.execution.states import OrderState
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import PermanentError, RetryLater
 from trading.jobs.registry import Cadence, Job, NoArguments, Step

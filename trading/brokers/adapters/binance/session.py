@@ -26,7 +26,6 @@ from trading.brokers.base import (
     Execution,
     Holding,
     OrderReport,
-    OrderStatus,
     OrderType,
     OutcomeUnknown,
     Side,
@@ -73,11 +72,11 @@ class BinanceBroker(Broker):
             rules = self._line.rules(ticket.symbol, "place")
             fitted = rules.fit(ticket, lambda: self._average(ticket.symbol, "place"))
         except Breach as breach:
-            return _rejected(ticket, str(breach))
+            return OrderReport.rejected(ticket, str(breach))
         except BrokerRefused as error:
             if error.code != "unknown_symbol":
                 raise
-            return _rejected(ticket, str(error))
+            return OrderReport.rejected(ticket, str(error))
         try:
             answer = self._line.signed("POST", "order", "place", **_parameters(fitted))
         except Refusal as refusal:
@@ -90,7 +89,7 @@ class BinanceBroker(Broker):
             found = self.order(ticket.client_order_id, symbol=ticket.symbol)
         except BrokerError:
             found = None  # what the venue has documented as a refusal is one
-        return found or _rejected(ticket, f"{refusal.number}: {refusal.said}")
+        return found or OrderReport.rejected(ticket, f"{refusal.number}: {refusal.said}")
 
     def _placed(self, rules: Rules, answer: Any, client_order_id: str, operation: str) -> OrderReport:
         try:
@@ -137,13 +136,13 @@ class BinanceBroker(Broker):
             rules = self._line.rules(ticket.symbol, "replace")
             fitted = rules.fit(ticket, lambda: self._average(ticket.symbol, "replace"))
         except Breach as breach:
-            return _rejected(ticket, str(breach))
+            return OrderReport.rejected(ticket, str(breach))
         cancelled = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": client_order_id}
         try:
             answer = self._line.signed("POST", "order/cancelReplace", "replace", **_parameters(fitted), **cancelled)
             return self._placed(rules, answer["newOrderResponse"], ticket.client_order_id, "replace")
         except Refusal as refusal:
-            return _rejected(fitted, f"{refusal.number}: {refusal.said}")
+            return OrderReport.rejected(fitted, f"{refusal.number}: {refusal.said}")
         except UNREADABLE:
             raise self._line.unreadable("replace", has_effects=True) from None
 
@@ -318,19 +317,6 @@ def _parameters(ticket: Ticket) -> dict[str, str]:
         parameters["price"] = f"{ticket.limit_price.normalize():f}"
         parameters["timeInForce"] = ticket.time_in_force.value.upper()
     return parameters
-
-
-def _rejected(ticket: Ticket, reason: str) -> OrderReport:
-    return OrderReport(
-        ticket.client_order_id,
-        "",
-        OrderStatus.REJECTED,
-        reason=reason,
-        symbol=ticket.symbol,
-        side=ticket.side,
-        quantity=ticket.quantity,
-        limit_price=ticket.limit_price,
-    )
 
 
 def _rows(answer: Any) -> list[Mapping[str, Any]]:

@@ -31,7 +31,6 @@ from trading.brokers.base import (
     OrderStatus,
     OrderType,
     OutcomeUnknown,
-    Side,
     Ticket,
     TimeInForce,
 )
@@ -87,14 +86,16 @@ class Trader:
         try:
             found = await self.contracts.find(ticket.symbol)
         except BrokerRefused as refusal:
-            return _rejected(ticket, ticket.quantity, str(refusal))
+            return OrderReport.rejected(ticket, str(refusal))
         except (LinkDown, RequestFailed) as error:
             raise self._unavailable("place", "not_connected", f"the order was not sent: {error}") from error
         quantity = found.instrument.floor(ticket.quantity)
         if quantity <= 0:
-            return _rejected(ticket, ticket.quantity, f"the quantity must be at least {found.instrument.lot}")
+            return OrderReport.rejected(ticket, f"the quantity must be at least {found.instrument.lot}")
         if found.instrument.symbol != ticket.symbol:
-            return _rejected(ticket, quantity, f"orders name the contract in full: {found.instrument.symbol}")
+            return OrderReport.rejected(
+                ticket, f"orders name the contract in full: {found.instrument.symbol}", quantity=quantity
+            )
         order_id = await self._claim(ticket)
         if order_id is None:  # another call for the same order was quicker
             raise self._unknown("place", "this order was sent a moment ago")
@@ -207,7 +208,7 @@ class Trader:
                 raise self._unknown("place", f"the venue has refused it and still shows it: {message}")
             return self.books.report(fact)
         await self.stored(lambda: self.lease.refuse(ticket.client_order_id, f"{code}: {message}"))
-        return _rejected(ticket, quantity, f"{code}: {message}")
+        return OrderReport.rejected(ticket, f"{code}: {message}", quantity=quantity)
 
     async def _whole(self, fact: Fact) -> OrderReport:
         """The order's report, after a short wait for fees that are not known yet."""
@@ -279,7 +280,7 @@ class Trader:
         was_over = fact is not None and fact.has_ended
         old = await self.cancel(client_order_id)
         if was_over or old.status is not OrderStatus.CANCELLED:
-            return _rejected(ticket, ticket.quantity, f"the order that it replaces had ended: {old.status.value}")
+            return OrderReport.rejected(ticket, f"the order that it replaces had ended: {old.status.value}")
         return await self.place(ticket, begin_by)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
@@ -350,10 +351,3 @@ def _money(text: str) -> Decimal | None:
         return number(Decimal(text))  # type: ignore[arg-type]  # a decimal is a number too
     except ArithmeticError:
         return None
-
-
-def _rejected(ticket: Ticket, quantity: Decimal, reason: str) -> OrderReport:
-    return OrderReport(
-        ticket.client_order_id, "", OrderStatus.REJECTED, (), reason[:300], ticket.symbol, Side(ticket.side), quantity,
-        ticket.limit_price,
-    )  # fmt: skip

@@ -59,10 +59,10 @@ class PhillipBroker(Broker):
         except BrokerRefused as error:
             if error.code != "unknown_symbol":
                 raise
-            return _rejected(ticket, str(error))
+            return OrderReport.rejected(ticket, str(error))
         quantity = rules.floor(ticket.quantity)
         if quantity < max(rules.min_quantity, rules.lot):
-            return _rejected(ticket, f"the quantity is below the lot of {rules.lot}")
+            return OrderReport.rejected(ticket, f"the quantity is below the lot of {rules.lot}")
         fields = {
             "clientOrderId": ticket.client_order_id,
             "exchange": self._paths.exchange,
@@ -272,19 +272,6 @@ def _positive(value: Any) -> Decimal:
     if number <= 0:
         raise ValueError("not above 0")
     return number
-
-
-def _rejected(ticket: Ticket, reason: str) -> OrderReport:
-    return OrderReport(
-        ticket.client_order_id,
-        "",
-        OrderStatus.REJECTED,
-        reason=reason,
-        symbol=ticket.symbol,
-        side=ticket.side,
-        quantity=ticket.quantity,
-        limit_price=ticket.limit_price,
-    )
 
 
 class PhillipAdapter:

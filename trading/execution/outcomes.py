@@ -1,0 +1,160 @@
+"""What becomes of an order: every change of its state passes here, and the table of states decides what may follow."""
+
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from trading.brokers.base import OrderReport, OrderStatus, TimeInForce
+from trading.execution import trail
+from trading.execution.books import Booked, book
+from trading.execution.models import Order
+from trading.execution.states import AT_VENUE, ENDED, LIVE, TRANSITIONS, OrderState, check
+from trading.risk import services as risk
+
+log = structlog.get_logger("quantum.execution")
+
+STALE_AFTER = timedelta(minutes=5)
+"""An intent older than this is not sent any more."""
+
+
+class Hold(Protocol):
+    """What a sender holds while it works: a transaction that fails once the work is another's."""
+
+    def __call__(self) -> AbstractContextManager[None]:
+        """A transaction under the fence."""
+
+
+def move(order: Order, after: OrderState, **changes: Any) -> bool:
+    """Bring ``order`` from the state that it was read in to ``after``; whether it still stood there.
+
+    ``changes`` are other columns of the same update. Raises `states.NotPermitted` for what the table does not have.
+    """
+    check(OrderState(order.state), after)
+    changes = {**changes, "state": after, "finished_at": timezone.now() if after in ENDED else None}
+    if not Order.objects.filter(id=order.id, state=order.state).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(order, name, value)
+    return True
+
+
+def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
+    """Write what the venue reported: fills, the position, the order's state, and the freed reservation, at once.
+
+    Fills always count: those of an order that had ended, and those beyond its quantity, are real. What the report says
+    of the state counts where the table of states lets it follow; a report that is older than what we know does not.
+    """
+    with hold():
+        locked = Order.objects.select_for_update(no_key=True).get(id=order.id)
+        before = OrderState(locked.state)
+        booked = book(locked, report.executions)
+        locked.broker_order_id = report.broker_order_id[:64] or locked.broker_order_id
+        locked.reason = report.reason[:300]
+        locked.save(update_fields=["filled_quantity", "average_price", "fees", "broker_order_id", "reason"])
+        after = _after(locked, report, timezone.now())
+        if after in TRANSITIONS[before]:
+            move(locked, after)
+        if locked.state in ENDED:
+            risk.settle(locked.client_order_id)
+        _tell(locked, before, booked)
+    return locked
+
+
+def _after(order: Order, report: OrderReport, now: datetime) -> OrderState:
+    """The state that a report speaks of.
+
+    A venue that says ``filled`` before it shows every execution owes some, and the order is not over. What it took is
+    the quantity rounded down to its lot, so that less than was asked for may be all.
+    """
+    taken = order.quantity if report.quantity is None else min(report.quantity, order.quantity)
+    has_all = order.filled_quantity >= taken
+    if order.filled_quantity >= order.quantity or (report.status is OrderStatus.FILLED and has_all):
+        return OrderState.FILLED
+    if not report.is_final or report.status is OrderStatus.FILLED:
+        return OrderState.PARTIALLY_FILLED if order.filled_quantity > 0 else OrderState.OPEN
+    if report.status is OrderStatus.REJECTED and order.filled_quantity == 0:
+        return OrderState.REJECTED
+    return OrderState.EXPIRED if _has_expired(order, now) else OrderState.CANCELLED
+
+
+def _has_expired(order: Order, now: datetime) -> bool:
+    """Whether its time in force has ended it, rather than somebody who wanted it gone."""
+    if order.expires_at is not None and now >= order.expires_at:
+        return True
+    return order.time_in_force == TimeInForce.IOC and order.cancel_requested_at is None
+
+
+def _tell(order: Order, before: OrderState, booked: Booked) -> None:
+    """The audit log, and the alarms: last in the transaction."""
+    trail.booked(order, booked)
+    after = OrderState(order.state)
+    if before in LIVE and after in ENDED:
+        trail.ended(order)
+    if not booked.new and before == after:
+        return
+    told = {"state": after, "was": before, "filled": order.filled_quantity, "ordered": order.quantity}
+    if order.filled_quantity > order.quantity and booked.new:
+        _alarm("overfilled", order, **told)
+    if before in ENDED and booked.new:
+        _alarm("filled_late", order, **told)
+    elif before in ENDED:
+        _alarm("revived", order, **told)
+
+
+def _alarm(what: str, order: Order, **told: Any) -> None:
+    log.error(
+        f"order.{what}", client_order_id=order.client_order_id, **{key: str(value) for key, value in told.items()}
+    )
+    trail.note(what, order, **told)
+
+
+def mark_unknown(order: Order, reason: str, *, hold: Hold) -> Order:
+    """What the venue has, or may have, and does not speak of."""
+    with hold():
+        if order.state == OrderState.UNKNOWN:
+            Order.objects.filter(id=order.id, state=OrderState.UNKNOWN).update(reason=reason[:300])
+        elif OrderState.UNKNOWN in TRANSITIONS[OrderState(order.state)] and move(
+            order, OrderState.UNKNOWN, reason=reason[:300]
+        ):
+            trail.note("unknown", order, reason=reason[:300])
+    order.refresh_from_db()
+    return order
+
+
+def withdraw(order: Order, reason: str, *, hold: Hold) -> Order:
+    """Close an order that was never sent and will not be; one that somebody else has moved on stays as it is."""
+    with hold():
+        if order.state == OrderState.INTENDED and move(order, OrderState.WITHDRAWN, reason=reason[:300]):
+            risk.settle(order.client_order_id)
+            trail.note("withdrawn", order, reason=reason[:300])
+    order.refresh_from_db()
+    return order
+
+
+class NotForgotten(ValueError):
+    """The order's outcome is known, or may yet become known by itself."""
+
+
+def write_off(order_id: UUID, *, by: str) -> Order:
+    """Close an order of which the venue has told ``by`` that it was never taken; its reservation is freed.
+
+    Raises `NotForgotten` unless it is sent or unknown, nothing of it is filled, and it is so old that no sender can
+    still be at it.
+    """
+    with transaction.atomic():
+        order = Order.objects.select_for_update(no_key=True).get(id=order_id)
+        if order.state not in AT_VENUE[:2]:
+            raise NotForgotten(f"it is {order.get_state_display().lower()}")
+        if order.filled_quantity > 0:
+            raise NotForgotten("the venue has filled a part of it")
+        if timezone.now() - (order.sent_at or order.created_at) <= STALE_AFTER:
+            raise NotForgotten(f"it was sent less than {STALE_AFTER.seconds // 60} minutes ago")
+        move(order, OrderState.WITHDRAWN, reason=f"written off by {by}: the venue never took it"[:300])
+        risk.settle(order.client_order_id)
+        trail.note("written_off", order, by=by)
+    return order
