@@ -137,10 +137,16 @@ def test_a_strategy_that_reads_the_future_is_named(tmp_path: Any, settings: Any)
 
 
 def test_numbers_read_back_and_words_are_no_formulas() -> None:
-    values = np.array([0.1, 1e-300, -1e22, 1 / 3, math.nan, 0.0])
+    bits = np.random.Generator(np.random.PCG64(3)).integers(0, 2**64, 5_000, dtype=np.uint64)
+    some = [0.1, 1e-300, -1e22, 1 / 3, math.nan, 0.0, 1e-5, 5e-324, 1e16, math.inf, -math.inf]
+    values = np.concatenate([some, bits.view(np.float64)])
     cells = tables.numbers(values)
-    assert cells[4] == ""
-    assert [float(cell) for cell in cells if cell] == [value for value in values.tolist() if value == value]
+    assert cells[:6] == ["0.1", "1e-300", "-1e+22", repr(1 / 3), "", "0.0"]
+    for cell, value in zip(cells, values.tolist(), strict=True):
+        assert (float(cell) if cell else math.nan) == value or (not cell and math.isnan(value))
+        digits = repr(value).partition("e")[0].strip("-").replace(".", "").strip("0")  # the shortest there are
+        assert not math.isfinite(value) or cell.partition("e")[0].strip("-").replace(".", "").strip("0") == digits
+    assert tables.numbers(np.empty(0)) == []
     words = ["=1+1", "+1", "-1", "@x", "a,b", 'say "no"', "plain", "two\nlines"]
     table = tables.csv([tables.Column("word", tables.text(words))])
     assert [row["word"].lstrip("'") for row in rows(table)] == words

@@ -15,13 +15,14 @@ from django.db import connections
 from tests.backtests.conftest import Send, sender
 from tests.backtests.test_config import MINIMAL
 from tests.jobs.conftest import Hands
-from trading.backtests import provenance, selectors, services
+from trading.backtests import candles, provenance, selectors, services
 from trading.backtests.models import Manifest, Run
 from trading.backtests.parsing import parse
 from trading.jobs.models import JobRun
 from trading.jobs.registry import registry
 from trading.jobs.states import State
 from trading.tenants.models import Client, Role
+from workers.jobs import backtest
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queues")]
 STEPS = ("load", "features", "simulate", "validate", "write")
@@ -217,8 +218,33 @@ def test_a_cancelled_run_stops_and_can_go_on(ann: Send, hands: Hands) -> None:
     assert ann("GET", f"/runs/{run_hash}").json()["status"] == "succeeded"
 
 
-def test_a_step_that_lost_the_scratch_folder_finds_its_way(ann: Send, hands: Hands, settings: Any) -> None:
+def test_what_a_process_holds_for_the_next_step_changes_no_byte_and_is_let_go(
+    ann: Send, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+
+    def counted(config: Any) -> Any:
+        nonlocal read
+        read += 1
+        return stored(config)
+
+    stored = candles.stored
+    monkeypatch.setattr(candles, "stored", counted)
+    held = bytes_of(ann, finished(ann, hands))
+    assert read == 2  # to identify it, and to work it out
+    assert not backtest._at_hand
+    Run.objects.all().delete()
+    Manifest.objects.all().delete()
+    monkeypatch.setattr(backtest, "MOST_AT_HAND", 0)
+    assert bytes_of(ann, finished(ann, hands)) == held
+
+
+@pytest.mark.parametrize("most", [0, backtest.MOST_AT_HAND])
+def test_a_step_that_lost_the_scratch_folder_finds_its_way(
+    ann: Send, hands: Hands, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
     plain = bytes_of(ann, finished(ann, hands))
+    monkeypatch.setattr(backtest, "MOST_AT_HAND", most)
     Run.objects.all().delete()
     Manifest.objects.all().delete()
     run_hash = submitted(ann)

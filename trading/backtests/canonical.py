@@ -5,9 +5,9 @@ Keys are sorted by their UTF-16 code units, nothing is spaced, numbers are writt
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Final
 
 LARGEST_INTEGER: Final = 2**53 - 1
@@ -32,6 +32,8 @@ def digest(value: Json) -> str:
 
 def _text(value: Json) -> str:
     match value:
+        case str():
+            return _string(value)
         case None:
             return "null"
         case bool():
@@ -42,22 +44,24 @@ def _text(value: Json) -> str:
             return str(value)
         case float():
             return number(value)
-        case str():
-            return _string(value)
-        case Mapping():
+        case dict() | Mapping():
             if not all(isinstance(key, str) for key in value):
                 raise TypeError("the names of a JSON object are strings")
-            names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-            return "{" + ",".join(f"{_string(name)}:{_text(value[name])}" for name in names) + "}"
-        case Sequence() if not isinstance(value, bytes | bytearray):
-            return "[" + ",".join(_text(item) for item in value) + "]"
+            return "{" + ",".join([f"{_string(name)}:{_text(value[name])}" for name in sorted(value, key=_place)]) + "}"
+        case list() | Sequence() if not isinstance(value, bytes | bytearray):
+            return "[" + ",".join(map(_text, value)) + "]"
     raise TypeError(f"JSON knows no {type(value).__name__}")
 
 
+def _place(name: str) -> bytes:
+    """By what names are sorted: their UTF-16 code units."""
+    return name.encode("utf-16-be", "surrogatepass")
+
+
 def _string(value: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError("a lone surrogate cannot be written in UTF-8")
-    return json.dumps(value, ensure_ascii=False)
+    return encode_basestring(value)
 
 
 def number(value: float) -> str:

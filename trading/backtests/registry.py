@@ -10,6 +10,7 @@ import stat
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,8 +39,7 @@ _loaded: dict[tuple[Path, str], Strategy[Any]] = {}
 
 def names(folder: Path | None = None) -> list[str]:
     """The names of all strategies, those of ``folder`` included, whether they work or not."""
-    own = {file.stem for file in _files(folder)}
-    return sorted({info.name for info in pkgutil.iter_modules(strategies.__path__)} | own)
+    return sorted(_shipped() | {file.stem for file in _files(folder)})
 
 
 def find(name: str, folder: Path | None = None) -> Found:
@@ -47,17 +47,21 @@ def find(name: str, folder: Path | None = None) -> Found:
 
     A file of ``folder`` is read again whenever its bytes have changed, so that no worker runs an old one.
     """
-    shipped = {info.name for info in pkgutil.iter_modules(strategies.__path__)}
     own = {file.stem: file for file in _files(folder)}
     if name in own:
-        if name in shipped:
+        if name in _shipped():
             raise BrokenStrategy(f"{own[name]} has the name of a strategy of the platform; rename it")
         return _own(name, own[name])
-    if name not in shipped:
+    if name not in _shipped():
         raise UnknownStrategy(f"no strategy is called {name!r}; there are: {', '.join(names(folder))}")
     module = importlib.import_module(f"{strategies.__name__}.{name}")
     digest = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
     return Found(name, module.STRATEGY, digest, own=False)
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    return frozenset(info.name for info in pkgutil.iter_modules(strategies.__path__))
 
 
 def problems(folder: Path | None) -> list[str]:

@@ -53,6 +53,8 @@ def code_identity(config: RunConfig) -> tuple[str, str]:
     The code is the platform's, and with it the files of the operator's own strategies that ``config`` names.
     """
     code, folder = provenance.code_version(), strategies_folder()
+    if folder is None:
+        return code, provenance.lock_hash()
     named = sorted({config.strategy.name, *(given.name for given in config.indicators)})
     found = [registry.find(name, folder) for name in named if name in registry.names(folder)]
     own = [strategy.sha256 for strategy in found if strategy.own]
@@ -142,7 +144,8 @@ def finish(
         chain_prev=sealed.chain_prev,
         body=sealed.body.decode(),
     )
-    Run.objects.filter(id=run.id).update(manifest_hash=sealed.manifest_hash, metrics=dict(metrics), finished_at=Now())
+    run.manifest_hash, run.metrics = sealed.manifest_hash, dict(metrics)
+    Run.objects.filter(id=run.id).update(manifest_hash=run.manifest_hash, metrics=run.metrics, finished_at=Now())
     into.publish(staged, run.client_id, run.id)
     return sealed
 
@@ -158,6 +161,8 @@ def prune(client_id: UUID, *, keep: int) -> int:
             .filter(client_id=client_id)
             .order_by("-id")[keep:]
         )
+        if not old:
+            return 0
         live = set(
             JobRun.objects.filter(id__in=[run.job_run_id for run in old], finished_at__isnull=True).values_list(
                 "id", flat=True

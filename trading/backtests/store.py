@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,8 +37,13 @@ class ArtifactStore:
         path = self.root / STAGING / f"{run_id}-{attempt}"
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, mode=0o750)
-        for name, content in artifacts.items():
-            write(path / name, content)
+        with ExitStack() as stack:
+            files = [stack.enter_context((path / name).open("xb")) for name in artifacts]
+            for file, content in zip(files, artifacts.values(), strict=True):
+                file.write(content)
+                file.flush()
+            for file in files:  # when all are written, so that the disk does not wait for one after the other
+                os.fsync(file.fileno())
         return path
 
     def publish(self, staged: Path, client_id: UUID, run_id: UUID) -> None:

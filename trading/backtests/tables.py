@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import to_json
 
 Cells = list[str]
 SECOND_NS = 1_000_000_000
@@ -27,7 +28,10 @@ def csv(columns: Sequence[Column]) -> bytes:
 
 def numbers(values: npt.NDArray[np.float64]) -> Cells:
     """Floats so that they read back as the same; NaN is an empty cell."""
-    cells = list(map(repr, values.tolist()))
+    if not values.shape[0]:
+        return []
+    # In one go, by Ryu: one by one, `repr` takes five times as long, and half of what it takes to write a run.
+    cells = to_json(values.tolist(), inf_nan_mode="constants")[1:-1].decode().split(",")
     for place in np.flatnonzero(np.isnan(values)).tolist():
         cells[place] = ""
     return cells

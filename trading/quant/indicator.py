@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -34,9 +35,10 @@ class UnknownIndicator(LookupError):
     """No indicator has that name."""
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """The names of all indicators."""
-    return sorted(info.name for info in pkgutil.iter_modules(indicators.__path__))
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(indicators.__path__)))
 
 
 def find(name: str) -> Indicator[Any]:

@@ -128,4 +128,6 @@ def different(some: Floats, others: Floats, tolerance: float) -> npt.NDArray[np.
     """Where two answers differ: by more than the tolerance, or one is NaN and the other is not."""
     if some.shape != others.shape:
         raise ValueError(f"the rule answered shape {some.shape} where {others.shape} was asked for")
+    if some.tobytes() == others.tobytes():  # as an honest rule's are, time after time
+        return np.zeros(some.shape, bool)
     return ~np.isclose(some, others, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -18,6 +18,12 @@ SHOWN = ("final_equity", "total_return", "sharpe", "max_drawdown", "trades")
 """Figures that the job's record shows; the others are in the artifacts."""
 
 
+MOST_AT_HAND = 100_000
+"""Bars of a run that a process keeps in memory for the run's next step."""
+Hand = tuple[UUID, str, str, str]
+_at_hand: dict[Hand, Work] = {}  # of one run, by it and by what it is worked out from
+
+
 class BacktestArguments(Arguments):
     """``run_id``: the submitted run."""
 
@@ -34,7 +40,10 @@ def load(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
             services.settle_identity(run, what)
     except (LookupError, ValueError, services.Superseded) as error:
         raise PermanentError(str(error)) from error
-    return {"bars": sum(len(series.time) for series in work.series), "data_hash": what.data_hash}
+    bars = sum(len(series.time) for series in work.series)
+    if bars <= MOST_AT_HAND:
+        _at_hand[_hand(run)] = work
+    return {"bars": bars, "data_hash": what.data_hash}
 
 
 def features(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
@@ -65,7 +74,7 @@ def write(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
         staged = store.stage(run.id, ctx.claim.fence, artifacts)
         with ctx.transaction():
             services.finish(run, artifacts, metrics, staged=staged, into=store)
-        run.refresh_from_db()
+    _at_hand.clear()
     store.forget(run.id)
     services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT)
     shown = {name: (run.metrics or {})[name] for name in SHOWN}
@@ -80,14 +89,25 @@ def _run(ctx: StepContext, args: BacktestArguments) -> Run:
 
 
 def _work(ctx: StepContext, run: Run) -> Work:
+    """The run's parts: as this process still holds them from an earlier step, else from the run's folder."""
+    held = _at_hand.get(_hand(run)) if ctx.claim.step_index else None
     try:
-        config = parse(run.config)
+        config = parse(run.config) if held is None else held.config
         code = services.code_identity(config)
     except (InvalidConfig, ValueError) as error:
         raise PermanentError(str(error)) from error
     if ctx.claim.step_index and code != (run.code_version, run.lock_hash):
         raise PermanentError("The code was changed while it was worked out. Submit its configuration again.")
-    return Work(config, lambda: candles.stored(config), services.store().scratch(run.id), ctx.progress)
+    _at_hand.clear()
+    folder = services.store().scratch(run.id)
+    if held is None:
+        return Work(config, lambda: candles.stored(config), folder, ctx.progress)
+    _at_hand[_hand(run)] = work = held.told(ctx.progress)
+    return work
+
+
+def _hand(run: Run) -> Hand:
+    return run.id, run.data_hash, run.code_version, run.lock_hash
 
 
 def _tried(make: Any) -> Any:
