@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
 
 from tests.jobs.conftest import Hands
 from trading.core.scope import platform_scope
@@ -112,6 +112,13 @@ def test_a_claim_that_is_committed_only_after_its_connection_broke_is_recognised
     monkeypatch.setattr(ledger, "execute", late)
     assert hands.run(run).state == State.SUCCEEDED
     assert outcomes(run) == [Outcome.SUCCEEDED]
+
+
+def test_a_step_that_opens_its_connection_has_opened_no_transaction() -> None:
+    connection.close()
+    del connections[DEFAULT_DB_ALIAS]
+    with runner._leaving_no_transaction():
+        assert not JobRun.objects.exists()
 
 
 def open_a_transaction(ctx: StepContext, args: NoArguments) -> None:

@@ -144,11 +144,15 @@ def _leaving_no_transaction() -> Iterator[None]:
     What is written after it would be undone, unseen, with that transaction.
     """
     database = transaction.get_connection()
-    before = (database.autocommit, len(database.atomic_blocks))
+
+    def depth() -> tuple[bool, int]:
+        return database.connection is not None and not database.autocommit, len(database.atomic_blocks)
+
+    before = depth()
     try:
         yield
     finally:
-        if (database.autocommit, len(database.atomic_blocks)) != before:
+        if depth() != before:
             raise StillHeld("the step has left its connection in a transaction")
 
 
