@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as platform
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test import Client as Http
 from pytest_django import Settings
 
@@ -181,6 +181,16 @@ def test_of_eight_for_one_name_one_gets_it() -> None:
         answers = list(pool.map(one, range(8)))
     assert sorted(answers) == [201] + [422] * 7
     assert Client.objects.count() == User.objects.count() == 1
+
+
+def test_names_that_differ_in_capitals_alone_are_one_name_to_the_database() -> None:
+    """Whoever is second in the same instant has passed the look for such names."""
+    desk = Client.objects.create(name="Desk")
+    User.objects.create_user("ann", client=desk)
+    with pytest.raises(IntegrityError, match="tenants_client_name_in_any_case"):
+        Client.objects.create(name="DESK")
+    with pytest.raises(IntegrityError, match="tenants_user_username_in_any_case"):
+        User.objects.create_user("Ann", client=desk)
 
 
 def test_it_is_audited_without_what_is_secret(http: Http) -> None:

@@ -5,6 +5,7 @@ import uuid
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
 from trading.core.ids import uuid7
@@ -20,6 +21,13 @@ class Client(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                Lower("name"),
+                name="tenants_client_name_in_any_case",
+                violation_error_message="A client of this name exists, be it in other capitals.",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -74,7 +82,12 @@ class User(AbstractUser):
                 name="tenants_user_client_unless_operator",
                 condition=Q(role=Role.OPERATOR, client__isnull=True)
                 | (~Q(role=Role.OPERATOR) & Q(client__isnull=False)),
-            )
+            ),
+            models.UniqueConstraint(
+                Lower("username"),
+                name="tenants_user_username_in_any_case",
+                violation_error_message="A user of this name exists, be it in other capitals.",
+            ),
         ]
 
 
