@@ -345,6 +345,17 @@ QT_MAX_POSITION_PER_SYMBOL = _decimal("QT_MAX_POSITION_PER_SYMBOL", "0")  # not 
 QT_MAX_GROSS_EXPOSURE = _decimal("QT_MAX_GROSS_EXPOSURE", "0")  # not positive: no limit
 # How far a price may be from the close before, in per cent, before it counts as wrong.
 QT_MAX_PRICE_MOVE_PCT = _decimal("QT_MAX_PRICE_MOVE_PCT", "25")
+# How far the net delta, as worth, may be from 0, and how many symbols may be held; 0: no limit.
+QT_MAX_NET_DELTA = _decimal("QT_MAX_NET_DELTA", "0")
+QT_MAX_OPEN_LEGS: int = env.int("QT_MAX_OPEN_LEGS", default=20)
+# How far bid and ask may be apart, in per cent of their middle; 0: no limit.
+QT_MAX_SPREAD_PCT = _decimal("QT_MAX_SPREAD_PCT", "5")
+# After so many losses in a row, each above the second, only closing is allowed; 0: no limit.
+QT_BREAKER_LOSSES: int = env.int("QT_BREAKER_LOSSES", default=3)
+QT_BREAKER_LOSS = _decimal("QT_BREAKER_LOSS", "500")
+# When the market is open, as `America/New_York mon-fri 09:30-16:00` (always when empty), and days on which it is not.
+QT_MARKET_HOURS: str = env.str("QT_MARKET_HOURS", default="")
+QT_MARKET_HOLIDAYS: list[str] = env.list("QT_MARKET_HOLIDAYS", default=[])
 # Every limit that is in force; each needs its module in trading/risk/limits.
 RISK_LIMITS = (
     "QT_MAX_NOTIONAL_PER_TRADE",
@@ -352,7 +363,16 @@ RISK_LIMITS = (
     "QT_MAX_POSITION_PER_SYMBOL",
     "QT_MAX_GROSS_EXPOSURE",
     "QT_MAX_PRICE_MOVE_PCT",
+    "QT_MAX_NET_DELTA",
+    "QT_MAX_OPEN_LEGS",
+    "QT_MARKET_HOURS",
+    "QT_MAX_SPREAD_PCT",
+    "QT_BREAKER_LOSSES",
 )
+# The kill switch while nobody has turned it: it refuses every order.
+QT_KILL_SWITCH: bool = env.bool("QT_KILL_SWITCH", default=False)
+# Whether orders that no person has approved may go where money can move.
+AUTONOMOUS_ENABLED: bool = env.bool("AUTONOMOUS_ENABLED", default=False)
 
 # Where the audit log is mirrored as lines of JSON; the signed heads of its chains lie beside it.
 QT_ADMIN_AUDIT_PATH: str = env.str("QT_ADMIN_AUDIT_PATH", default="") or str(DATA.root / "admin_audit.log")

@@ -21,6 +21,7 @@ os.environ.update(
     CRON_SECRET="test-cron-secret-0123456789-abcdefg",
     ADMIN_API_KEY="test-admin-api-key-test-admin-api-1",
     QT_ADMIN_TOKEN="test-admin-token-test-admin-token-1",
+    AUTONOMOUS_ENABLED="true",  # most tests' venues are none of ours
 )
 
 from config.settings.base import *  # noqa: F403  # a settings module is the union of its parts

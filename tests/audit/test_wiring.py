@@ -117,7 +117,7 @@ class TestOrders:
 
     def test_what_is_rolled_back_is_not_told(self, desk: Client) -> None:
         with transaction.atomic():
-            execution.intend(desk.id, uuid4(), [buy("20")], broker="venue")
+            execution.intend(desk.id, uuid4(), [buy("20")], broker="venue", quotes={})
             transaction.set_rollback(True)
         assert told(desk) == []
 

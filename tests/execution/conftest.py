@@ -21,6 +21,7 @@ from trading.brokers.base import (
     Side,
     Ticket,
 )
+from trading.brokers.instruments import Quote
 from trading.brokers.services import open_paper_account
 from trading.execution import services
 from trading.execution.models import Order
@@ -116,7 +117,13 @@ def venue() -> Iterator[Venue]:
 
 def intend(client: Client, *planned: Planned, run_id: UUID | None = None) -> list[Order]:
     with transaction.atomic():
-        return services.intend(client.id, run_id or uuid4(), list(planned), broker="venue")
+        quotes = {one.symbol: quoted(one.symbol, one.price) for one in planned}
+        return services.intend(client.id, run_id or uuid4(), list(planned), broker="venue", quotes=quotes)
+
+
+def quoted(symbol: str, price: Decimal) -> Quote:
+    """Bid and ask at one price."""
+    return Quote(symbol, price, price, price, datetime(2026, 11, 20, tzinfo=UTC))
 
 
 def buy(quantity: str = "2", symbol: str = "AAA", price: str = "100") -> Planned:

@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from tests.execution.conftest import make_market, quoted
 from tests.execution.venue import Fault, Venue
 from trading.brokers.base import BrokerUnavailable, Side
 from trading.core.ids import uuid7
@@ -26,13 +27,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _guard(transactional_db: None) -> None:
     """A transactional test truncates the row of the data migration."""
     Guard.objects.get_or_create(id=1)
+    make_market({"AAA": (100, 100)})
 
 
 def _intent(quantity: str = "5") -> Order:
     client = Client.objects.create(name=f"Alpha {uuid7()}")
     with transaction.atomic():
         (order,) = services.intend(
-            client.id, uuid7(), [Planned("AAA", Side.BUY, Decimal(quantity), Decimal(100))], broker="fake"
+            client.id,
+            uuid7(),
+            [Planned("AAA", Side.BUY, Decimal(quantity), Decimal(100))],
+            broker="fake",
+            quotes={"AAA": quoted("AAA", Decimal(100))},
         )
     assert order.state == OrderState.INTENDED, order.reason
     return order

@@ -10,7 +10,15 @@ from django.db import connection, transaction
 from trading.brokers.base import Side
 from trading.core.ids import uuid7
 from trading.core.scope import platform_scope
-from trading.risk.limits import Book, Proposal, daily_loss, gross_exposure, notional_per_trade, position_per_symbol
+from trading.risk.limits import (
+    Book,
+    Limit,
+    Proposal,
+    daily_loss,
+    gross_exposure,
+    notional_per_trade,
+    position_per_symbol,
+)
 from trading.risk.limits import price_move as price_move_limit
 from trading.risk.models import Guard, Reservation
 from trading.risk.services import ApprovedOrder, Refusal, review, set_switches
@@ -20,12 +28,13 @@ EMPTY = Book({}, {}, {}, {}, Decimal(0))
 
 
 def _proposal(quantity: str = "1", price: str = "100", previous: str = "100", side: Side = Side.BUY) -> Proposal:
-    return Proposal("AAA", side, Decimal(quantity), Decimal(price), Decimal(previous))
+    bid = Decimal(price)
+    return Proposal("AAA", side, Decimal(quantity), Decimal(price), Decimal(previous), bid=bid, ask=bid)
 
 
 def _review(client_id: UUID, proposal: Proposal) -> ApprovedOrder | Refusal:
     with transaction.atomic():
-        return review(client_id, str(uuid7()), proposal, read_book=lambda: EMPTY)
+        return review(client_id, str(uuid7()), proposal, read_book=lambda since: EMPTY)
 
 
 @pytest.mark.parametrize(("quantity", "passes"), [("9.99", True), ("10", True), ("10.01", False)])
@@ -58,11 +67,11 @@ def test_an_approval_is_not_made_by_hand() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["QT_NO_SUCH_LIMIT", "QT_MAX_NOTIONAL_PER_TRADE"])
 def test_a_limit_that_cannot_be_checked_refuses(settings, monkeypatch: pytest.MonkeyPatch, name: str) -> None:  # type: ignore[no-untyped-def]
-    def broken(proposal: Proposal, book: Book, limit: Decimal) -> None:
+    def broken(proposal: Proposal, book: Book) -> None:
         raise ZeroDivisionError
 
     settings.RISK_LIMITS = (name,)
-    monkeypatch.setattr("trading.risk.services.modules", lambda: {"QT_MAX_NOTIONAL_PER_TRADE": broken})
+    monkeypatch.setattr("trading.risk.services.modules", lambda: {"QT_MAX_NOTIONAL_PER_TRADE": Limit((), broken)})
     answer = _review(Client.objects.create(name="Alpha").id, _proposal())
     assert isinstance(answer, Refusal)
     assert (answer.limit, Reservation.objects.count()) == (name, 0)

@@ -17,7 +17,7 @@ from trading.core.scope import platform_scope
 from trading.execution import services as execution
 from trading.execution.models import Order, OrderState
 from trading.risk import services as risk
-from trading.risk.limits import Book, Proposal, modules
+from trading.risk.limits import Book, Limit, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskDecision
 from trading.tenants import parameters
 from trading.tenants.models import Client
@@ -31,7 +31,7 @@ def _guard(transactional_db: None) -> None:
 
 
 def proposal(quantity: str = "1", price: str = "100", side: Side = Side.BUY, previous: str = "100") -> Proposal:
-    return Proposal("AAA", side, D(quantity), D(price), D(previous))
+    return Proposal("AAA", side, D(quantity), D(price), D(previous), bid=D(price), ask=D(price))
 
 
 def book(held: str = "0", *, others: str = "0", loss: str = "0", buys: str = "0", sells: str = "0") -> Book:
@@ -70,7 +70,7 @@ def book(held: str = "0", *, others: str = "0", loss: str = "0", buys: str = "0"
     ],
 )
 def test_each_limit_by_hand(name: str, limit: str, order: Proposal, account: Book, refused: bool) -> None:
-    breach = modules()[name](order, account, D(limit))
+    breach = modules()[name].check(order, account, D(limit))
     assert (breach is not None) == refused
     if breach is not None:
         assert breach.limit_value == limit
@@ -79,7 +79,7 @@ def test_each_limit_by_hand(name: str, limit: str, order: Proposal, account: Boo
 
 def review(client: Client, **changed: str) -> risk.ApprovedOrder | risk.Refusal:
     with transaction.atomic():
-        return risk.review(client.id, f"id-{uuid4()}", proposal(**changed), read_book=book)
+        return risk.review(client.id, f"id-{uuid4()}", proposal(**changed), read_book=lambda since: book())
 
 
 def test_an_approval_reserves_and_every_answer_is_recorded(desk: Client) -> None:  # noqa: F811  # the fixture
@@ -110,7 +110,7 @@ def test_what_cannot_be_checked_refuses(
     def broken(*args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(modules(), "QT_MAX_DAILY_LOSS", broken)
+    monkeypatch.setitem(modules(), "QT_MAX_DAILY_LOSS", Limit(("QT_MAX_DAILY_LOSS",), broken))
     settings.RISK_LIMITS = ("QT_MAX_DAILY_LOSS",)
     refusal = review(desk)
     assert isinstance(refusal, risk.Refusal) and refusal.limit == "QT_MAX_DAILY_LOSS"
@@ -134,7 +134,7 @@ def test_an_approval_cannot_be_made_by_hand(desk: Client) -> None:  # noqa: F811
     with pytest.raises(TypeError, match="approved by"):
         risk.ApprovedOrder(desk.id, "forged", proposal(), object())
     with pytest.raises(RuntimeError, match="transaction"):
-        risk.review(desk.id, "id", proposal(), read_book=book)
+        risk.review(desk.id, "id", proposal(), read_book=lambda since: book())
 
 
 def in_threads(count: int, call: object) -> list[object]:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -43,15 +43,17 @@ def _closing(call: Callable[[], object]) -> object:
         return call()
 
 
-def _book(quantity: str = "0") -> Book:
-    return Book({"AAA": Decimal(quantity)}, {}, {}, {"AAA": Decimal(100)}, Decimal(0))
+def _book(since: datetime | None = None) -> Book:
+    return Book({}, {}, {}, {"AAA": Decimal(100)}, Decimal(0))
 
 
 def _proposal(quantity: str) -> Proposal:
-    return Proposal("AAA", Side.BUY, Decimal(quantity), Decimal(100), Decimal(100))
+    return Proposal("AAA", Side.BUY, Decimal(quantity), Decimal(100), Decimal(100), bid=Decimal(100), ask=Decimal(100))
 
 
-def _review(client: Client, quantity: str, read_book: Callable[[], Book] = _book) -> ApprovedOrder | Refusal:
+def _review(
+    client: Client, quantity: str, read_book: Callable[[datetime | None], Book] = _book
+) -> ApprovedOrder | Refusal:
     with transaction.atomic():
         return services.review(client.id, f"qt-{uuid7()}", _proposal(quantity), read_book=read_book)
 
@@ -146,7 +148,7 @@ def test_an_order_filled_during_a_review_is_not_overlooked(pool: ThreadPoolExecu
     first = _review(client, "9")
     assert isinstance(first, ApprovedOrder)
 
-    def fill_meanwhile() -> Book:
+    def fill_meanwhile(since: datetime | None) -> Book:
         before = _book()
         pool.submit(_closing, lambda: services.settle(first.client_order_id)).result(WAIT_SECONDS)
         return before

@@ -65,6 +65,15 @@ def test_where_the_platform_has_no_limit_the_client_s_own_holds(client_id: UUID,
     assert in_force(client_id).decimal("QT_MAX_GROSS_EXPOSURE") == 2000
 
 
+def test_hours_of_one_s_own_are_inside_the_platform_s(client_id: UUID, settings: Settings) -> None:
+    settings.QT_MARKET_HOURS = "America/New_York mon-fri 09:30-16:00"
+    change(client_id, {"market_hours": "Europe/London mon-sun 00:00-23:00"}, by="a")
+    held = in_force(client_id).sessions
+    assert [session.text for session in held] == [settings.QT_MARKET_HOURS, "Europe/London mon-sun 00:00-23:00"]
+    change(client_id, {"market_hours": None}, by="a")
+    assert [session.text for session in in_force(client_id).sessions] == [settings.QT_MARKET_HOURS]
+
+
 def test_another_client_s_do_not_hold(client_id: UUID) -> None:
     other = Client.objects.create(name=f"Beta {uuid7()}").id
     change(other, {"max_order_size": "1"}, by="a")
@@ -91,6 +100,17 @@ def test_another_client_s_do_not_hold(client_id: UUID) -> None:
         ("max_orders", 11),
         ("max_orders", 0),
         ("max_orders", "1.5"),
+        ("max_open_legs", 21),
+        ("max_open_legs", "1.5"),
+        ("max_spread_pct", "5.01"),
+        ("breaker_losses", 4),
+        ("breaker_losses", 0),
+        ("breaker_loss", "500.01"),
+        ("max_net_delta", "-1"),
+        ("market_hours", "always"),
+        ("market_hours", ""),
+        ("market_hours", 9),
+        ("market_hours", "Moon/Base mon-fri 09:30-16:00"),
         ("symbols", []),
         ("symbols", ["DDD"]),
         ("symbols", ["AAA", "AAA"]),
@@ -126,6 +146,8 @@ def test_of_many_changes_at_once_none_is_lost(client_id: UUID) -> None:
     wanted = [
         {"max_order_size": "10"}, {"max_daily_loss": "20"}, {"max_gross_exposure": "30"}, {"cash_buffer": "140"},
         {"min_notional": "50"}, {"max_orders": 6}, {"symbols": ["AAA"]}, {"max_position_per_symbol": "80"},
+        {"max_net_delta": "90"}, {"max_open_legs": 9}, {"max_spread_pct": "1"}, {"breaker_losses": 2},
+        {"breaker_loss": "100"}, {"market_hours": "America/New_York mon-fri 09:30-16:00"},
     ]  # fmt: skip
 
     @platform_scope()
@@ -140,7 +162,7 @@ def test_of_many_changes_at_once_none_is_lost(client_id: UUID) -> None:
         list(pool.map(make, wanted))
     last = current(client_id)
     assert last is not None
-    assert last.version == 8
+    assert last.version == len(wanted)
     assert all(getattr(last, name) is not None for name in parameters.NAMES)
 
 

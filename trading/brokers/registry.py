@@ -39,6 +39,11 @@ def stand_in(name: str) -> str:
     return MOCK if settings.USE_MOCK_BROKER and not adapter(name).is_simulated else name
 
 
+def is_simulated(name: str) -> bool:
+    """Whether no money can move at the venue called ``name``; of one that is not known it can."""
+    return name in names() and adapter(name).is_simulated
+
+
 def open_session(name: str, client_id: UUID, *, credentials: Mapping[str, Any] | None = None) -> Broker:
     """A session with the venue called ``name``; close it after use.
 

@@ -35,6 +35,15 @@ DIALS: Final[Mapping[str, Dial]] = {
     "QT_MAX_PRICE_MOVE_PCT": Dial(
         Decimal, "How far a price may be from the close before, in per cent.", Decimal("0.01"), Decimal(1000)
     ),
+    "QT_MAX_NET_DELTA": Dial(Decimal, "How far the net delta, as worth, may be from 0; 0: no limit."),
+    "QT_MAX_OPEN_LEGS": Dial(int, "How many different symbols may be held; 0: no limit.", Decimal(0), Decimal(10_000)),
+    "QT_MAX_SPREAD_PCT": Dial(
+        Decimal, "How far bid and ask may be apart, in per cent; 0: no limit.", Decimal(0), Decimal(200)
+    ),
+    "QT_BREAKER_LOSSES": Dial(
+        int, "Losses in a row after which only closing is allowed; 0: no limit.", Decimal(0), Decimal(50)
+    ),
+    "QT_BREAKER_LOSS": Dial(Decimal, "A loss counts for that when it is larger."),
     "QT_EXECUTION_MIN_NOTIONAL": Dial(Decimal, "Orders worth less are left out."),
     "QT_EXECUTION_MAX_ORDERS": Dial(int, "Orders in one cycle.", Decimal(0), Decimal(1000)),
     "QT_EXECUTION_CASH_BUFFER": Dial(Decimal, "Cash that is kept out of the weights."),
@@ -64,8 +73,12 @@ class Change:
 def values(names: Iterable[str] = tuple(DIALS)) -> dict[str, Value]:
     """The values in force now, by name, in one query."""
     wanted = tuple(names)
-    rows = dict(ChangedSetting.objects.filter(name__in=wanted).values_list("name", "value"))
-    return {name: read(name, rows[name]) if name in rows else of_environment(name) for name in wanted}
+    return from_rows(dict(ChangedSetting.objects.filter(name__in=wanted).values_list("name", "value")), wanted)
+
+
+def from_rows(rows: Mapping[str, Any], names: Iterable[str] = tuple(DIALS)) -> dict[str, Value]:
+    """The values in force where ``rows`` are the changed settings; raises `NotAllowed` for one that is no value."""
+    return {name: read(name, rows[name]) if name in rows else of_environment(name) for name in names}
 
 
 def decimal(name: str) -> Decimal:

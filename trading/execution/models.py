@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from trading.brokers.base import OrderType, Side, TimeInForce
 from trading.core.ids import uuid7
@@ -118,7 +118,10 @@ class Fill(models.Model):
             models.UniqueConstraint(name="trades_once", fields=["client", "broker", "execution_id"]),
             models.CheckConstraint(name="trades_not_empty", condition=~Q(quantity=0)),
         ]
-        indexes = [models.Index(name="trades_by_client", fields=["client", "-time"])]
+        indexes = [
+            models.Index(name="trades_by_client", fields=["client", "-time"]),
+            models.Index(name="trades_closing", fields=["client", "-time"], condition=~Q(realised_pnl=-F("fee"))),
+        ]
 
     def __str__(self) -> str:
         return f"{self.quantity.normalize():f} {self.symbol} at {self.price.normalize():f}"

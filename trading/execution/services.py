@@ -4,15 +4,15 @@ The intent is committed before anything is sent. What was sent and not answered 
 asked for it by its id. Fills count by the venue's execution id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Sum
 from django.utils import timezone
 
 from trading.brokers.base import (
@@ -25,8 +25,11 @@ from trading.brokers.base import (
     Ticket,
     TimeInForce,
 )
+from trading.brokers.instruments import Quote
+from trading.brokers.registry import is_simulated
 from trading.execution import trail
-from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution.exposure import read_book
+from trading.execution.models import Order, PortfolioSnapshot, Position
 from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, withdraw
 from trading.execution.planning import Planned, Rules, client_order_id
 from trading.execution.states import AT_VENUE, LIVE, OrderState
@@ -34,7 +37,7 @@ from trading.jobs.models import JobRun
 from trading.jobs.states import LIVE as LIVE_RUNS
 from trading.marketdata import selectors as market
 from trading.risk import services as risk
-from trading.risk.limits import Book, Proposal
+from trading.risk.limits import Proposal
 from trading.tenants import parameters
 
 log = structlog.get_logger("quantum.execution")
@@ -53,18 +56,48 @@ def rules(client_id: UUID, broker: Broker) -> Rules:
     )
 
 
-def intend(client_id: UUID, run_id: UUID, planned: Sequence[Planned], *, broker: str) -> list[Order]:
-    """Review each planned order and store it as intended or refused, in the caller's transaction, once for a run."""
+def intend(
+    client_id: UUID, run_id: UUID, planned: Sequence[Planned], *, broker: str, quotes: Mapping[str, Quote]
+) -> list[Order]:
+    """Review each planned order and store it as intended or refused, in the caller's transaction, once for a run.
+
+    ``quotes`` are the venue's, by symbol: what has none is too uncertain for the spread guard.
+    """
     existing = list(Order.objects.filter(run_id=run_id).order_by("sequence"))
     if existing:
         return existing
-    return [_intend_one(client_id, run_id, sequence, order, broker) for sequence, order in enumerate(planned, 1)]
+    return [
+        _intend_one(client_id, run_id, sequence, order, broker, quotes.get(order.symbol))
+        for sequence, order in enumerate(planned, 1)
+    ]
 
 
-def _intend_one(client_id: UUID, run_id: UUID, sequence: int, planned: Planned, broker: str) -> Order:
-    quote = market.quote(planned.symbol)
-    previous = planned.price if quote is None else quote.previous
-    proposal = Proposal(planned.symbol, planned.side, planned.quantity, planned.price, previous)
+def quotes(broker: Broker, planned: Sequence[Planned]) -> dict[str, Quote]:
+    """What the venue quotes now for each planned symbol; one that it cannot quote is left out. Asks the venue."""
+    found = {}
+    for symbol in sorted({order.symbol for order in planned}):
+        try:
+            found[symbol] = broker.quote(symbol)
+        except BrokerError as error:
+            log.warning("order.no_quote", symbol=symbol, broker=broker.name, error=str(error))
+    return found
+
+
+def _intend_one(
+    client_id: UUID, run_id: UUID, sequence: int, planned: Planned, broker: str, quote: Quote | None
+) -> Order:
+    known = market.quote(planned.symbol)
+    previous = Decimal(0) if known is None else known.previous  # which no price is near: it is not traded
+    proposal = Proposal(
+        planned.symbol,
+        planned.side,
+        planned.quantity,
+        planned.price,
+        previous,
+        bid=quote.bid if quote else None,
+        ask=quote.ask if quote else None,
+        is_autonomous=not is_simulated(broker),
+    )
     order = Order(
         client_id=client_id,
         run_id=run_id,
@@ -82,28 +115,13 @@ def _intend_one(client_id: UUID, run_id: UUID, sequence: int, planned: Planned, 
         previous_price=previous,
         state=OrderState.INTENDED,
     )
-    answer = risk.review(client_id, order.client_order_id, proposal, read_book=lambda: read_book(client_id))
+    answer = risk.review(client_id, order.client_order_id, proposal, read_book=partial(read_book, client_id))
     if isinstance(answer, risk.Refusal):
         order.state = OrderState.REFUSED
         order.reason = f"{answer.limit}: {answer.breach.message}"[:300]
         order.finished_at = timezone.now()
     order.save(force_insert=True)
     return order
-
-
-def read_book(client_id: UUID) -> Book:
-    """A client's exposure now, as the review wants it."""
-    held = {row.symbol: row.quantity for row in Position.objects.filter(client_id=client_id).exclude(quantity=0)}
-    quotes = {symbol: market.quote(symbol) for symbol in held}
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    today = Fill.objects.filter(client_id=client_id, time__gte=midnight).aggregate(total=Sum("realised_pnl"))
-    return Book(
-        quantities=held,
-        reserved_buys={},
-        reserved_sells={},
-        prices={symbol: quote.price for symbol, quote in quotes.items() if quote is not None},
-        realised_today=today["total"] or Decimal(0),
-    )
 
 
 def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:

@@ -28,6 +28,10 @@ SHOWN: Final = (
     "QT_PAPER_CASH",
     "QT_JOB_RETENTION_DAYS",
     "ALLOW_SELF_ONBOARDING",
+    "AUTONOMOUS_ENABLED",
+    "QT_KILL_SWITCH",
+    "QT_MARKET_HOURS",
+    "QT_MARKET_HOLIDAYS",
     *DIALS,
 )
 """By name, so that a setting is shown only when somebody has decided that it is no secret."""

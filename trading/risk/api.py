@@ -12,7 +12,7 @@ from trading.core.idempotency import HEADER, once
 from trading.core.schema import ErrorSerializer
 from trading.risk.parameters import change, described
 from trading.tenants.access import client_for
-from trading.tenants.parameters import RISK, NotWithinLimits
+from trading.tenants.parameters import RISK_NAMES, NotWithinLimits
 from trading.tenants.permissions import Permission
 from trading.tenants.scope import ScopedView
 from trading.tenants.serializers import ParametersChangeSerializer, ParametersSerializer
@@ -52,7 +52,7 @@ class ParametersView(ScopedView):
         except NotWithinLimits as error:
             raise Invalid(
                 [
-                    {"loc": ["body", "risk" if name in RISK else "strategy", name], "message": message}
+                    {"loc": ["body", "risk" if name in RISK_NAMES else "strategy", name], "message": message}
                     for name, message in error.problems
                 ]
             ) from None

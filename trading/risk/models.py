@@ -1,5 +1,8 @@
 """The guard's memory: switches, what is reserved for orders under way, and every decision."""
 
+from decimal import Decimal
+
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -10,11 +13,18 @@ class Guard(models.Model):
     """The platform's switches: one row, made by the migration. Where it cannot be read, the answer is no."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    kill_switch = models.BooleanField(default=False, help_text="Refuses every order.")
+    kill_switch = models.BooleanField(
+        null=True, blank=True, default=None, help_text="Refuses every order; empty: as QT_KILL_SWITCH says."
+    )
     halted = models.BooleanField(default=False, help_text="The emergency halt: refuses every order and approval.")
     reason = models.CharField(max_length=200, blank=True, default="")
     changed_by = models.CharField(max_length=200, blank=True, default="")
     changed_at = models.DateTimeField(auto_now=True)
+    trades_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Trades before do not count for losses and the circuit breaker: the last reset.",
+    )
 
     class Meta:
         db_table = "risk_guard"
@@ -22,13 +32,21 @@ class Guard(models.Model):
         constraints = [models.CheckConstraint(name="risk_guard_one_row", condition=Q(id=1))]
 
     def __str__(self) -> str:
-        return "halted" if self.halted else "kill switch on" if self.kill_switch else "open"
+        return "halted" if self.halted else "kill switch on" if self.kills else "open"
+
+    @property
+    def kills(self) -> bool:
+        """Whether the kill switch is on: turned on by an operator, or, where none has turned it, by the environment."""
+        return settings.QT_KILL_SWITCH if self.kill_switch is None else self.kill_switch
 
 
 class RiskAccount(models.Model):
-    """One row for each client, locked while one of its orders is reviewed."""
+    """One row for each client, locked while one of its orders is reviewed; it remembers what reviews have found."""
 
     client = models.OneToOneField("tenants.Client", primary_key=True, on_delete=models.CASCADE, related_name="+")
+    tripped_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the circuit breaker opened; empty while it is closed."
+    )
 
     class Meta:
         db_table = "risk_accounts"
@@ -46,6 +64,11 @@ class Reservation(models.Model):
     symbol = models.CharField(max_length=32)
     quantity = models.DecimalField(max_digits=28, decimal_places=8, help_text="Signed: negative for a sell.")
     price = models.DecimalField(max_digits=28, decimal_places=8)
+    multiplier = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(1))
+    unit_delta = models.DecimalField(
+        max_digits=28, decimal_places=8, null=True, help_text="What one adds to the net delta; empty: not known."
+    )
+    is_autonomous = models.BooleanField(default=True, help_text="No person approved it, and money can move.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from trading.audit.services import record
 from trading.core import dials
 from trading.tenants import parameters
 from trading.tenants.models import Parameters
-from trading.tenants.parameters import FIELDS, HAS_NO_LIMIT_AT_ZERO, RISK, STRATEGY, SYMBOLS
+from trading.tenants.parameters import FIELDS, HAS_NO_LIMIT_AT_ZERO, HOURS, RISK_NAMES, STRATEGY, SYMBOLS
 
 
 def change(client_id: UUID, wanted: Mapping[str, Any], *, by: str) -> Parameters:
@@ -30,9 +32,21 @@ def described(client_id: UUID) -> dict[str, Any]:
         "version": own.version if own else 0,
         "changed_by": own.changed_by if own else None,
         "changed_at": own.created_at.isoformat().replace("+00:00", "Z") if own else None,
-        "own": _both({name: getattr(own, name) for name in FIELDS} if own else {}, own.symbols if own else None),
-        "in_force": _both(_named(now.values), list(now.symbols)),
-        "platform": _both(_named(platform), list(parameters.platform_symbols())),
+        "own": _both({name: getattr(own, name) for name in (*FIELDS, HOURS, SYMBOLS)} if own else {}),
+        "in_force": _both(
+            {
+                **_named(now.values),
+                HOURS: " and ".join(session.text for session in now.sessions) or None,
+                SYMBOLS: list(now.symbols),
+            }
+        ),
+        "platform": _both(
+            {
+                **_named(platform),
+                HOURS: settings.QT_MARKET_HOURS or None,
+                SYMBOLS: list(parameters.platform_symbols()),
+            }
+        ),
     }
 
 
@@ -44,10 +58,10 @@ def _named(values: Mapping[str, dials.Value]) -> dict[str, dials.Value | None]:
     }
 
 
-def _both(values: Mapping[str, Any], symbols: list[str] | None) -> dict[str, Any]:
+def _both(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "risk": {name: _plain(values.get(name)) for name in RISK},
-        "strategy": {SYMBOLS: symbols, **{name: _plain(values.get(name)) for name in STRATEGY}},
+        "risk": {name: _plain(values.get(name)) for name in RISK_NAMES},
+        "strategy": {name: _plain(values.get(name)) for name in (SYMBOLS, *STRATEGY)},
     }
 
 

@@ -1,10 +1,9 @@
 """The one review that every order passes, atomic with the reservation of what it may come to."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -15,8 +14,9 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from trading.audit.models import SWITCHES
 from trading.audit.services import record, record_for_clients
 from trading.risk.limits import Book, Breach, Proposal, modules
-from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
-from trading.tenants import parameters
+from trading.risk.models import Guard, Reservation, RiskAccount
+from trading.risk.snapshot import book_at, values_in_force
+from trading.risk.state import State, decide, locked
 
 log = structlog.get_logger("quantum.risk")
 
@@ -47,59 +47,47 @@ class Refusal:
 
 
 def review(
-    client_id: UUID, client_order_id: str, proposal: Proposal, *, read_book: Callable[[], Book]
+    client_id: UUID, client_order_id: str, proposal: Proposal, *, read_book: Callable[[datetime | None], Book]
 ) -> ApprovedOrder | Refusal:
     """Check ``proposal`` against every limit and reserve its exposure, or say which limit refuses it.
 
-    Must run in a transaction: the client's row is locked first and ``read_book`` called then, so that no two reviews
-    count on the same room. The caller stores the order in the same transaction. Each answer is recorded.
+    Must run in a transaction: the client's account is locked first and ``read_book`` called then, so that no two
+    reviews count on the same room; it is told since when trades count (None: always). The caller stores the order in
+    the same transaction. Each answer is recorded.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("a review reserves exposure: call it in the transaction that stores the order")
-    RiskAccount.objects.get_or_create(client_id=client_id)
-    RiskAccount.objects.select_for_update().get(client_id=client_id)
     # Reservations before fills: an order that is filled between the two reads counts twice, never not at all.
-    reserved = _reserved(client_id)
-    refusal = _switches() or _limits(client_id, proposal, _with_reservations(read_book(), reserved))
-    RiskDecision.objects.create(
-        client_id=client_id,
-        client_order_id=client_order_id,
-        symbol=proposal.symbol,
-        side=proposal.side,
-        quantity=proposal.quantity,
-        price=proposal.price,
-        approved=refusal is None,
-        limit=refusal.limit if refusal else "",
-        limit_value=refusal.breach.limit_value[:64] if refusal else "",
-        order_value=refusal.breach.order_value[:64] if refusal else "",
-        message=refusal.breach.message[:300] if refusal else "",
+    state = locked(client_id)
+    refusal = _switches(state.guard, proposal) or _limits(client_id, proposal, state, read_book)
+    decide(
+        client_id,
+        client_order_id,
+        proposal,
+        refusal.limit if refusal else "",
+        refusal.breach if refusal else None,
     )
     if refusal is not None:
         log.warning("risk.refused", limit=refusal.limit, symbol=proposal.symbol, reason=refusal.breach.message)
         told = {"limit": refusal.limit, **asdict(refusal.breach), **asdict(proposal)}
         record("risk.refused", client_id=client_id, subject=f"order:{client_order_id}", data=told)
         return refusal
-    Reservation.objects.create(
-        client_id=client_id,
-        client_order_id=client_order_id,
-        symbol=proposal.symbol,
-        quantity=proposal.signed_quantity,
-        price=proposal.price,
-    )
     return ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
 
 
 def approved(client_id: UUID, client_order_id: str, proposal: Proposal) -> ApprovedOrder | Refusal:
     """The approval of an order that was reviewed before and has not been sent, as its reservation shows."""
-    if Reservation.objects.filter(
+    kept = Reservation.objects.filter(
         client_id=client_id,
         client_order_id=client_order_id,
         symbol=proposal.symbol,
         quantity=proposal.signed_quantity,
         price=proposal.price,
-    ).exists():
-        return ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
-    return Refusal("reservation", Breach("", client_order_id, "no exposure is reserved for this order"))
+    ).first()
+    if kept is None:
+        return Refusal("reservation", Breach("none", str(proposal), "no exposure is reserved for this order"))
+    proposal = replace(proposal, is_autonomous=kept.is_autonomous)
+    return _autonomy(proposal) or ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
 
 
 def settle(client_order_id: str) -> None:
@@ -107,51 +95,60 @@ def settle(client_order_id: str) -> None:
     Reservation.objects.filter(client_order_id=client_order_id).delete()
 
 
-def _switches() -> Refusal | None:
-    guard = Guard.objects.filter(id=1).first()
+def _switches(guard: Guard | None, proposal: Proposal | None = None) -> Refusal | None:
+    """What refuses whatever an order is like; without a ``proposal``, what refuses them all."""
+    order = "any order" if proposal is None else str(proposal)
     if guard is None:
-        return Refusal("guard", Breach("", "", "the guard's state cannot be read; run the migrations"))
+        message = "the guard's state cannot be read; run the migrations"
+        return Refusal("guard", Breach("missing", order, message))
+    why = guard.reason or "no reason given"
     if guard.halted:
-        return Refusal(
-            "emergency_halt", Breach("halted", "", f"everything is halted: {guard.reason or 'no reason given'}")
-        )
-    if guard.kill_switch:
-        return Refusal("kill_switch", Breach("on", "", f"the kill switch is on: {guard.reason or 'no reason given'}"))
-    return None
+        return Refusal("emergency_halt", Breach("halted", order, f"everything is halted: {why}"))
+    if guard.kills:
+        return Refusal("kill_switch", Breach("on", order, f"the kill switch is on: {why}"))
+    return None if proposal is None else _autonomy(proposal)
 
 
-def _limits(client_id: UUID, proposal: Proposal, book: Book) -> Refusal | None:
-    book = replace(book, prices={**book.prices, proposal.symbol: proposal.price})
-    checks = modules()
-    values = parameters.in_force(client_id).values
+def _autonomy(proposal: Proposal) -> Refusal | None:
+    if settings.AUTONOMOUS_ENABLED or not proposal.is_autonomous:
+        return None
+    message = "no person has approved the order, and AUTONOMOUS_ENABLED is false"
+    return Refusal("AUTONOMOUS_ENABLED", Breach("false", str(proposal), message))
+
+
+def _limits(
+    client_id: UUID, proposal: Proposal, state: State, read_book: Callable[[datetime | None], Book]
+) -> Refusal | None:
+    """The first of the limits that refuses; what cannot be read refuses too."""
+    try:
+        values = values_in_force(state.in_force())
+        book = book_at(state, read_book(state.guard.trades_since if state.guard else None), proposal)
+    except DatabaseError:
+        raise
+    except Exception as error:  # whatever is wrong with it, without the state there is no order
+        log.exception("risk.state_unreadable")
+        message = f"what the limits are checked against cannot be read: {error}"
+        return Refusal("state", Breach("unreadable", str(proposal), message))
+    limits = modules()
     for name in settings.RISK_LIMITS:
-        check = checks.get(name)
-        if check is None:
-            return Refusal(name, Breach("", "", "the limit is configured but has no module in trading/risk/limits"))
+        limit = limits.get(name)
+        if limit is None:
+            message = "the limit is configured but has no module in trading/risk/limits"
+            return Refusal(name, Breach("no module", str(proposal), message))
         try:
-            breach = check(proposal, book, Decimal(values[name] if name in values else getattr(settings, name)))
+            given = [values[setting] if setting in values else getattr(settings, setting) for setting in limit.settings]
+            if limit.trips is not None and state.tripped_at is None and limit.trips(book, *given):
+                book = replace(book, tripped_at=state.now)
+                RiskAccount.objects.filter(client_id=client_id).update(tripped_at=state.now)
+            breach = limit.check(proposal, book, *given)
         except DatabaseError:
             raise
         except Exception as error:  # a limit that cannot be checked refuses
             log.exception("risk.limit_failed", limit=name)
-            breach = Breach("", "", f"the limit could not be checked: {error}")
+            breach = Breach("unknown", str(proposal), f"the limit could not be checked: {error}")
         if breach is not None:
             return Refusal(name, breach)
     return None
-
-
-def _reserved(client_id: UUID) -> list[Reservation]:
-    return list(Reservation.objects.filter(client_id=client_id).order_by("created_at"))
-
-
-def _with_reservations(book: Book, reserved: Sequence[Reservation]) -> Book:
-    buys: dict[str, Decimal] = {}
-    sells: dict[str, Decimal] = {}
-    for row in reserved:
-        way = buys if row.quantity > 0 else sells
-        way[row.symbol] = way.get(row.symbol, Decimal(0)) + row.quantity
-    prices = {row.symbol: row.price for row in reserved}
-    return replace(book, reserved_buys=buys, reserved_sells=sells, prices={**prices, **book.prices})
 
 
 @contextmanager
@@ -163,7 +160,7 @@ def sending() -> Iterator[Refusal | None]:
     with connection.cursor() as cursor:
         try:
             cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_SENDERS_LOCK])
-            yield _switches()
+            yield _switches(Guard.objects.filter(id=1).first())
         finally:
             cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [_SENDERS_LOCK])
 

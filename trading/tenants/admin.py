@@ -45,7 +45,7 @@ class ParametersAdmin(ModelAdmin):  # type: ignore[misc]  # untyped upstream
     """What clients chose to trade by, version by version. They change it themselves, by their page or the API."""
 
     list_display = ["client", "version", "max_order_size", "max_daily_loss", "max_position_per_symbol",
-                    "max_gross_exposure", "symbols", "changed_by", "created_at"]  # fmt: skip
+                    "max_gross_exposure", "max_net_delta", "symbols", "changed_by", "created_at"]  # fmt: skip
     list_filter = ["client"]
     list_select_related = ["client"]
     list_fullwidth = True

@@ -149,6 +149,31 @@ class Parameters(models.Model):
         blank=True,
         help_text="The most that all positions together may be worth.",
     )
+    max_net_delta = models.DecimalField(
+        max_digits=20,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        help_text="How far the net delta, as worth, may be from 0.",
+    )
+    max_open_legs = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many different symbols may be held."
+    )
+    max_spread_pct = models.DecimalField(
+        max_digits=20, decimal_places=2, null=True, blank=True, help_text="How far bid and ask may be apart (%)."
+    )
+    breaker_losses = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Losses in a row after which only closing is allowed."
+    )
+    breaker_loss = models.DecimalField(
+        max_digits=20, decimal_places=2, null=True, blank=True, help_text="A loss counts for that when it is larger."
+    )
+    market_hours = models.CharField(
+        max_length=80,
+        null=True,
+        blank=True,
+        help_text="When orders may be sent, inside the platform's hours: America/New_York mon-fri 09:30-16:00.",
+    )
     symbols = models.JSONField(
         null=True, blank=True, help_text="What cycles may buy, of the platform's symbols; what else is held is sold."
     )
@@ -175,6 +200,11 @@ class Parameters(models.Model):
                 & (Q(max_daily_loss__isnull=True) | Q(max_daily_loss__gt=0))
                 & (Q(max_position_per_symbol__isnull=True) | Q(max_position_per_symbol__gt=0))
                 & (Q(max_gross_exposure__isnull=True) | Q(max_gross_exposure__gt=0))
+                & (Q(max_net_delta__isnull=True) | Q(max_net_delta__gt=0))
+                & (Q(max_open_legs__isnull=True) | Q(max_open_legs__gt=0))
+                & (Q(max_spread_pct__isnull=True) | Q(max_spread_pct__gt=0))
+                & (Q(breaker_losses__isnull=True) | Q(breaker_losses__gt=0))
+                & (Q(breaker_loss__isnull=True) | Q(breaker_loss__gt=0))
                 & (Q(cash_buffer__isnull=True) | Q(cash_buffer__gte=0))
                 & (Q(min_notional__isnull=True) | Q(min_notional__gte=0)),
             ),

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from trading.core import dials
+from trading.core import dials, hours
 from trading.tenants.models import Client, Parameters
 
 
@@ -40,6 +40,11 @@ RISK: Final[Mapping[str, Field]] = {
     "max_daily_loss": Field("QT_MAX_DAILY_LOSS", Rule.AT_MOST),
     "max_position_per_symbol": Field("QT_MAX_POSITION_PER_SYMBOL", Rule.AT_MOST),
     "max_gross_exposure": Field("QT_MAX_GROSS_EXPOSURE", Rule.AT_MOST),
+    "max_net_delta": Field("QT_MAX_NET_DELTA", Rule.AT_MOST),
+    "max_open_legs": Field("QT_MAX_OPEN_LEGS", Rule.AT_MOST, is_whole=True),
+    "max_spread_pct": Field("QT_MAX_SPREAD_PCT", Rule.AT_MOST),
+    "breaker_losses": Field("QT_BREAKER_LOSSES", Rule.AT_MOST, is_whole=True),
+    "breaker_loss": Field("QT_BREAKER_LOSS", Rule.AT_MOST),
 }
 STRATEGY: Final[Mapping[str, Field]] = {
     "cash_buffer": Field("QT_EXECUTION_CASH_BUFFER", Rule.AT_LEAST),
@@ -47,9 +52,18 @@ STRATEGY: Final[Mapping[str, Field]] = {
     "max_orders": Field("QT_EXECUTION_MAX_ORDERS", Rule.AT_MOST, is_whole=True),
 }
 FIELDS: Final[Mapping[str, Field]] = {**RISK, **STRATEGY}
+HOURS: Final = "market_hours"
 SYMBOLS: Final = "symbols"
-NAMES: Final = (*RISK, SYMBOLS, *STRATEGY)
-HAS_NO_LIMIT_AT_ZERO: Final = ("QT_MAX_POSITION_PER_SYMBOL", "QT_MAX_GROSS_EXPOSURE")
+RISK_NAMES: Final = (*RISK, HOURS)
+NAMES: Final = (*RISK_NAMES, SYMBOLS, *STRATEGY)
+HAS_NO_LIMIT_AT_ZERO: Final = (
+    "QT_MAX_POSITION_PER_SYMBOL",
+    "QT_MAX_GROSS_EXPOSURE",
+    "QT_MAX_NET_DELTA",
+    "QT_MAX_OPEN_LEGS",
+    "QT_MAX_SPREAD_PCT",
+    "QT_BREAKER_LOSSES",
+)
 _LARGEST: Final = Decimal("1e12")
 
 
@@ -110,6 +124,8 @@ def check(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(name: str, value: Any, limits: Mapping[str, dials.Value]) -> Any:
     if name == SYMBOLS:
         return _symbols(value)
+    if name == HOURS:
+        return _hours(value)
     field = FIELDS.get(name)
     if field is None:
         raise ValueError(f"is not known here; there are: {', '.join(NAMES)}")
@@ -152,6 +168,12 @@ def _symbols(value: Any) -> list[str]:
     return sorted(value)
 
 
+def _hours(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must look like America/New_York mon-fri 09:30-16:00, or null for the platform's alone")
+    return hours.parse(value).text
+
+
 @dataclass(frozen=True)
 class InForce:
     """What holds for a client now: of its own value and the platform's, the stricter."""
@@ -159,6 +181,8 @@ class InForce:
     values: Mapping[str, dials.Value]
     """By the name of the platform's setting, the others of `trading.core.dials` among them."""
     symbols: tuple[str, ...]
+    sessions: tuple[hours.Hours, ...] = ()
+    """Orders are sent only while all of them are open: the platform's and the client's own."""
 
     def decimal(self, dial: str) -> Decimal:
         """The value of a dial that is a decimal."""
@@ -167,18 +191,23 @@ class InForce:
 
 def in_force(client_id: UUID) -> InForce:
     """What holds for the client now, in two queries."""
-    values = dials.values()
-    own = current(client_id)
-    symbols = platform_symbols()
-    if own is None:
-        return InForce(values, symbols)
-    for name, field in FIELDS.items():
-        value = getattr(own, name)
-        if value is not None:
-            values[field.dial] = _stricter(field, value, values[field.dial])
-    if own.symbols is not None:
-        symbols = tuple(symbol for symbol in symbols if symbol in own.symbols)
-    return InForce(values, symbols)
+    return combined(dials.values(), current(client_id))
+
+
+def combined(platform: Mapping[str, dials.Value], own: Parameters | None) -> InForce:
+    """What holds where the platform's dials are ``platform`` and the client's own parameters ``own``."""
+    values, symbols = dict(platform), platform_symbols()
+    sessions = [settings.QT_MARKET_HOURS] if settings.QT_MARKET_HOURS else []
+    if own is not None:
+        for name, field in FIELDS.items():
+            value = getattr(own, name)
+            if value is not None:
+                values[field.dial] = _stricter(field, value, values[field.dial])
+        if own.symbols is not None:
+            symbols = tuple(symbol for symbol in symbols if symbol in own.symbols)
+        if own.market_hours is not None:
+            sessions.append(own.market_hours)
+    return InForce(values, symbols, tuple(hours.parse(session) for session in sessions))
 
 
 def _stricter(field: Field, own: Decimal | int, platform: dials.Value) -> dials.Value:

@@ -15,6 +15,12 @@ def _amount(help_text: str) -> Any:
     )
 
 
+def _count(help_text: str) -> Any:
+    return serializers.IntegerField(
+        min_value=0, max_value=1_000_000, allow_null=True, required=False, help_text=help_text
+    )
+
+
 class RiskParametersSerializer(StrictSerializer):
     """Limits; null takes the platform's again, what is left out stays."""
 
@@ -22,6 +28,17 @@ class RiskParametersSerializer(StrictSerializer):
     max_daily_loss = _amount("The realised loss of a day after which only closing is allowed.")
     max_position_per_symbol = _amount("The most that one position may be worth.")
     max_gross_exposure = _amount("The most that all positions together may be worth.")
+    max_net_delta = _amount("How far the net delta, as worth, may be from 0.")
+    max_open_legs = _count("How many different symbols may be held.")
+    max_spread_pct = _amount("How far bid and ask may be apart, in per cent.")
+    breaker_losses = _count("Losses in a row after which only closing is allowed.")
+    breaker_loss = _amount("A loss counts for that when it is larger.")
+    market_hours = serializers.CharField(
+        max_length=80,
+        allow_null=True,
+        required=False,
+        help_text="When orders may be sent, inside the platform's hours: America/New_York mon-fri 09:30-16:00.",
+    )
 
 
 class StrategyParametersSerializer(StrictSerializer):
@@ -32,9 +49,7 @@ class StrategyParametersSerializer(StrictSerializer):
     )
     cash_buffer = _amount("Cash that is kept out of the weights.")
     min_notional = _amount("Orders worth less are left out.")
-    max_orders = serializers.IntegerField(
-        min_value=0, max_value=1_000_000, allow_null=True, required=False, help_text="Orders in one cycle."
-    )
+    max_orders = _count("Orders in one cycle.")
 
 
 class ParametersChangeSerializer(StrictSerializer):
@@ -51,6 +66,12 @@ class RiskShownSerializer(Shape):
     max_daily_loss = serializers.CharField(allow_null=True)
     max_position_per_symbol = serializers.CharField(allow_null=True)
     max_gross_exposure = serializers.CharField(allow_null=True)
+    max_net_delta = serializers.CharField(allow_null=True)
+    max_open_legs = serializers.IntegerField(allow_null=True)
+    max_spread_pct = serializers.CharField(allow_null=True)
+    breaker_losses = serializers.IntegerField(allow_null=True)
+    breaker_loss = serializers.CharField(allow_null=True)
+    market_hours = serializers.CharField(allow_null=True)
 
 
 class StrategyShownSerializer(Shape):

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 
 from trading.risk import parameters as audited
 from trading.tenants.models import Client, Parameters
-from trading.tenants.parameters import FIELDS, NAMES, RISK, SYMBOLS, NotWithinLimits, Rule
+from trading.tenants.parameters import FIELDS, HOURS, NAMES, RISK_NAMES, SYMBOLS, NotWithinLimits, Rule
 from trading.tenants.permissions import Permission, allows
 from trading.web.access import PageRequest, chosen_client, page_for
 
@@ -53,8 +53,8 @@ def _page(request: PageRequest, client: Client, given: Mapping[str, str], errors
     versions = Parameters.objects.filter(client_id=client.id).order_by("-version")[:VERSIONS]
     context = {
         "client": client,
-        "risk": [row for row in rows if row["name"] in RISK],
-        "strategy": [row for row in rows if row["name"] not in RISK],
+        "risk": [row for row in rows if row["name"] in RISK_NAMES],
+        "strategy": [row for row in rows if row["name"] not in RISK_NAMES],
         "versions": [(version, _shown(version)) for version in versions],
         "version": told["version"],
         "may_change": allows(Permission.CONFIGURE_AGENT, request.user),
@@ -63,10 +63,11 @@ def _page(request: PageRequest, client: Client, given: Mapping[str, str], errors
 
 
 def _row(name: str, told: Mapping[str, Any], given: Mapping[str, str], errors: Mapping[str, str]) -> dict[str, Any]:
-    part = "risk" if name in RISK else "strategy"
+    part = "risk" if name in RISK_NAMES else "strategy"
     own, now, platform = (told[whose][part][name] for whose in ("own", "in_force", "platform"))
     return {
         "name": name,
+        "is_number": name in FIELDS,
         "label": name.replace("_", " ").capitalize(),
         "help": getattr(Parameters._meta.get_field(name), "help_text", ""),
         "value": given.get(name, _text(own)),
@@ -79,6 +80,8 @@ def _row(name: str, told: Mapping[str, Any], given: Mapping[str, str], errors: M
 def _bound(name: str) -> str:
     if name == SYMBOLS:
         return "one or more of"
+    if name == HOURS:
+        return "inside"
     return "at least" if FIELDS[name].rule is Rule.AT_LEAST else "at most"
 
 

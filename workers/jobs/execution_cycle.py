@@ -82,8 +82,10 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     planned = planning.plan(
         weights, held, prices, cash=cash, rules=services.rules(ctx.client_id, broker), unsettled=unsettled
     )
+    with _broker(ctx) as broker:
+        offered = services.quotes(broker, planned)
     with ctx.transaction():
-        orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name)
+        orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name, quotes=offered)
     shown = [_shown(order) for order in orders]
     return {"cash": f"{cash:.2f}", "orders": shown, "left_alone": sorted(unsettled)}
 

@@ -13,3 +13,8 @@ def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     if loss < limit or book.is_closed_by(proposal):
         return None
     return Breach(str(limit), f"{loss:.2f}", f"today's realised loss is {loss:.2f}, and the day's limit {limit}")
+
+
+def use(book: Book, limit: Decimal) -> Decimal:
+    """Today's realised loss (currency)."""
+    return max(-book.realised_today, Decimal(0))

@@ -16,3 +16,8 @@ def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     if after <= limit or book.is_closed_by(proposal):
         return None
     return Breach(str(limit), f"{after:.2f}", f"the gross exposure would come to {after:.2f}, more than {limit}")
+
+
+def use(book: Book, limit: Decimal) -> Decimal:
+    """The sum of all positions' sizes (currency), at the worst that orders under way may do."""
+    return sum((book.projected(symbol) for symbol in book.symbols()), Decimal(0))

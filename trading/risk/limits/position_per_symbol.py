@@ -17,3 +17,8 @@ def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     return Breach(
         str(limit), f"{after:.2f}", f"the position in {proposal.symbol} would come to {after:.2f}, more than {limit}"
     )
+
+
+def use(book: Book, limit: Decimal) -> Decimal:
+    """The largest position's size (currency), at the worst that orders under way may do."""
+    return max((book.projected(symbol) for symbol in book.symbols()), default=Decimal(0))

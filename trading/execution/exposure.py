@@ -1,0 +1,58 @@
+"""A client's exposure and results as the review of an order wants them, in one statement."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from django.db import connection, transaction
+from psycopg.rows import dict_row
+
+from trading.marketdata.services import DAILY
+from trading.risk.limits import Book
+
+RESULTS = 64
+"""How many of the last fills that closed something are looked at for losses in a row."""
+
+# What the condition on realised_pnl says is that of the index trades_closing: a fill that only opens costs its fee.
+_BOOK: Final = """
+    SELECT p.symbols, p.quantities, p.prices, today.total AS realised, results.results
+      FROM (SELECT array_agg(held.symbol) AS symbols, array_agg(held.quantity) AS quantities,
+                   array_agg(last.close) AS prices
+              FROM positions AS held
+              LEFT JOIN LATERAL (
+                   SELECT close FROM candles WHERE symbol = held.symbol AND "interval" = %(interval)s
+                    ORDER BY time DESC LIMIT 1) AS last ON true
+             WHERE held.client_id = %(client)s AND held.quantity <> 0) AS p,
+           (SELECT coalesce(sum(realised_pnl), 0) AS total FROM trades
+             WHERE client_id = %(client)s
+               AND time >= greatest(%(since)s, date_trunc('day', clock_timestamp(), 'UTC'))) AS today,
+           (SELECT array_agg(profit ORDER BY ended DESC, newest DESC) AS results
+              FROM (SELECT sum(realised_pnl) AS profit, max(time) AS ended, max(id::text) AS newest
+                      FROM (SELECT id, order_id, realised_pnl, time FROM trades
+                             WHERE client_id = %(client)s AND NOT (realised_pnl = (fee * -1))
+                               AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)
+                             ORDER BY time DESC, id DESC LIMIT %(results)s) AS closing
+                     GROUP BY order_id) AS orders) AS results
+"""
+
+
+def read_book(client_id: UUID, since: datetime | None = None) -> Book:
+    """What the client holds, at the newest closes, and its results; trades before ``since`` do not count for these."""
+    values = {"client": client_id, "since": since, "interval": DAILY, "results": RESULTS}
+    with transaction.atomic(), connection.wrap_database_errors:
+        row: dict[str, Any] | None = (
+            psycopg.Cursor(connection.connection, row_factory=dict_row).execute(_BOOK, values, prepare=True).fetchone()
+        )
+    if row is None:
+        raise LookupError("the book's statement has no row, which an aggregate always has")
+    symbols = row["symbols"] or ()
+    return Book(
+        quantities=dict(zip(symbols, row["quantities"] or (), strict=True)),
+        reserved_buys={},
+        reserved_sells={},
+        prices={symbol: price for symbol, price in zip(symbols, row["prices"] or (), strict=True) if price is not None},
+        realised_today=Decimal(row["realised"]),
+        results=tuple(row["results"] or ()),
+    )
