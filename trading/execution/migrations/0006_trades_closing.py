@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("execution", "0005_positions_follow_fills"),
-        ("tenants", "0008_governor_parameters"),
+        ("tenants", "0009_governor_parameters"),
     ]
 
     operations = [

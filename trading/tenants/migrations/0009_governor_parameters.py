@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0007_platform_tables"),
+        ("tenants", "0008_names_in_any_case"),
     ]
 
     operations = [
