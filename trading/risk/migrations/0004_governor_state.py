@@ -7,11 +7,15 @@ from django.db import migrations, models
 
 def forget_off(apps, schema_editor):
     """A switch that was off had not been turned by anybody."""
-    apps.get_model("risk", "Guard").objects.filter(kill_switch=False).update(kill_switch=None)
+    apps.get_model("risk", "Guard").objects.using(schema_editor.connection.alias).filter(kill_switch=False).update(
+        kill_switch=None
+    )
 
 
 def remember_off(apps, schema_editor):
-    apps.get_model("risk", "Guard").objects.filter(kill_switch=None).update(kill_switch=False)
+    apps.get_model("risk", "Guard").objects.using(schema_editor.connection.alias).filter(kill_switch=None).update(
+        kill_switch=False
+    )
 
 
 class Migration(migrations.Migration):
