@@ -29,8 +29,10 @@ class LedgerScheduler(DatabaseScheduler):  # type: ignore[misc]  # untyped upstr
     _reported = 0.0
 
     def setup_schedule(self) -> None:
-        """Bring the entries up to what the jobs declare."""
+        """Bring the entries up to what the jobs declare, and begin with those that a start asks for."""
         schedule.sync()
+        if not settings.QUANTUM_TRADER_DISABLE_SCHEDULER:
+            schedule.enqueue_at_start(datetime.now(UTC))
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Enqueue what is due; the seconds until the next look. With the database away, try again in a second."""

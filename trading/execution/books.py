@@ -42,7 +42,7 @@ def book(order: Order, executions: Sequence[Execution]) -> Booked:
         if fill is None and part.quantity != 0:
             known[part.execution_id] = _book(order, part)
             made.new.append(part)
-        elif fill is not None and fill.order_id == order.id and (before := _differs(fill, order, part)):
+        elif fill is not None and fill.order_id == order.id and (before := _differs(fill, part)):
             _correct(fill, order, part)
             made.corrected.append((part, before))
         elif fill is not None and fill.order_id != order.id:
@@ -54,7 +54,7 @@ def book(order: Order, executions: Sequence[Execution]) -> Booked:
 
 def _book(order: Order, part: Execution) -> Fill:
     position = _locked(order.client_id, order.symbol)
-    signed, kept = _signed(order, part)
+    signed, kept = _signed(Side(order.side).sign, part)
     realised = apply_fill(position, signed - kept, part.price) - part.fee
     fill = Fill.objects.create(
         client_id=order.client_id,
@@ -66,6 +66,7 @@ def _book(order: Order, part: Execution) -> Fill:
         price=part.price,
         fee=part.fee,
         fee_quantity=kept,
+        fee_asset=part.fee_asset[:32],
         realised_pnl=realised,
         time=part.time,
     )
@@ -79,18 +80,23 @@ def _locked(client_id: UUID, symbol: str) -> Position:
     return Position.objects.select_for_update(no_key=True).get(client_id=client_id, symbol=symbol)
 
 
-def _signed(order: Order, part: Execution) -> tuple[Decimal, Decimal]:
+def _signed(sign: int, part: Execution) -> tuple[Decimal, Decimal]:
     """The quantity, negative for a sell, and what the venue kept of it, as they are stored."""
-    signed = Side(order.side).sign * part.quantity
+    signed = sign * part.quantity
     return signed.quantize(SMALLEST, ROUND_HALF_EVEN), part.fee_quantity.quantize(SMALLEST, ROUND_HALF_EVEN)
 
 
-def _differs(fill: Fill, order: Order, part: Execution) -> dict[str, Decimal]:
+def is_booked(fill: Fill | None, part: Execution) -> bool:
+    """Whether ``fill`` is the execution as the venue tells it now."""
+    return fill is not None and not _differs(fill, part)
+
+
+def _differs(fill: Fill, part: Execution) -> dict[str, Decimal]:
     """What stands in ``fill`` where the venue says another thing by now; empty when it says the same.
 
     A fee counts only where there was none: venues that take it in another asset tell its worth at the price of now.
     """
-    signed, kept = _signed(order, part)
+    signed, kept = _signed(1 if fill.quantity > 0 else -1, part)
     before: dict[str, Decimal] = {}
     if fill.quantity != signed or fill.fee_quantity != kept:
         before["quantity"] = abs(fill.quantity)
@@ -103,7 +109,7 @@ def _differs(fill: Fill, order: Order, part: Execution) -> dict[str, Decimal]:
 
 def _correct(fill: Fill, order: Order, part: Execution) -> None:
     position = _locked(fill.client_id, fill.symbol)
-    fill.quantity, fill.fee_quantity = _signed(order, part)
+    fill.quantity, fill.fee_quantity = _signed(Side(order.side).sign, part)
     fill.price = part.price
     if fill.fee == 0:
         fill.fee = part.fee

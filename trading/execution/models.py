@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, TextChoices
 
 from trading.brokers.base import OrderType, Side, TimeInForce
 from trading.core.ids import uuid7
@@ -106,6 +106,9 @@ class Fill(models.Model):
         default=Decimal(0),
         help_text="Of what was bought, kept by the venue for its fee: the position grew by so much less.",
     )
+    fee_asset = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="What the fee was taken in; empty: money."
+    )
     realised_pnl = models.DecimalField(
         max_digits=28, decimal_places=8, help_text="Profit on what it closed, less its fee."
     )
@@ -171,3 +174,106 @@ class PortfolioSnapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.equity} at {self.time:%Y-%m-%d %H:%M}"
+
+
+class DifferenceKind(TextChoices):
+    """What a venue says otherwise than we do."""
+
+    UNKNOWN_ORDER = "unknown_order", "An order there that we do not know"
+    MISSING_ORDER = "missing_order", "An order of ours that the venue does not show"
+    OPEN_ORDER = "open_order", "An order that has ended here and is open there"
+    UNKNOWN_FILL = "unknown_fill", "A fill there of no order of ours"
+    OVERFILLED = "overfilled", "More filled than was ordered"
+    REVIVED = "revived", "A rejected or written-off order that lives"
+    POSITION = "position", "Another position"
+    BALANCE = "balance", "Another balance"
+    SUM = "sum", "A position that is not the sum of its fills"
+
+
+class Difference(models.Model):
+    """Something that a venue says otherwise than we do. Until it is resolved, nothing new is sent in its symbol.
+
+    Its resolution is written once, and the row is never changed after that or deleted: a trigger sees to it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    broker = models.CharField(max_length=32)
+    kind = models.CharField(max_length=20, choices=DifferenceKind.choices)
+    symbol = models.CharField(max_length=32, blank=True, default="", help_text="Empty for money.")
+    subject = models.CharField(max_length=64, help_text="An order's or an execution's id, a symbol, an asset.")
+    ours = models.CharField(max_length=200)
+    theirs = models.CharField(max_length=200)
+    quantity = models.DecimalField(
+        max_digits=28, decimal_places=8, null=True, blank=True, help_text="Theirs less ours, where it is a quantity."
+    )
+    data = models.JSONField(default=dict, blank=True, help_text="What the venue said; money as text.")
+    found_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="When it was last found to stand.")
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.CharField(max_length=150, blank=True, default="")
+    resolution = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        db_table = "order_differences"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="order_differences_once",
+                fields=["client", "broker", "kind", "symbol", "subject"],
+                condition=Q(resolved_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="order_differences_resolved_by_somebody",
+                condition=Q(resolved_at__isnull=True, resolved_by="", resolution="")
+                | (Q(resolved_at__isnull=False) & ~Q(resolved_by="") & ~Q(resolution="")),
+            ),
+        ]
+        indexes = [models.Index(name="order_differences_by_client", fields=["client", "-id"])]
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.get_kind_display(), self.symbol, self.subject) if part)
+
+
+class Adjustment(models.Model):
+    """What an account has beside our fills: what was there before, and what a person explained; only added to."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    broker = models.CharField(max_length=32)
+    is_money = models.BooleanField(help_text="An amount of the currency; otherwise a quantity of a symbol.")
+    asset = models.CharField(max_length=32, help_text="The symbol, or the currency.")
+    quantity = models.DecimalField(max_digits=28, decimal_places=8)
+    reason = models.CharField(max_length=300)
+    by = models.CharField(max_length=150)
+    difference = models.ForeignKey(Difference, null=True, on_delete=models.PROTECT, related_name="+")
+    time = models.DateTimeField()
+
+    class Meta:
+        db_table = "account_adjustments"
+        ordering = ["-id"]
+        indexes = [models.Index(name="account_adjustments_of", fields=["client", "broker", "asset"])]
+
+    def __str__(self) -> str:
+        return f"{self.quantity.normalize():f} {self.asset}"
+
+
+class Reconciliation(models.Model):
+    """When a client's account at a venue was last compared with ours, and why it cannot be."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    broker = models.CharField(max_length=32)
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="The last time that all could be compared.")
+    opened_at = models.DateTimeField(null=True, blank=True, help_text="When its holdings were first seen.")
+    fills_since = models.DateTimeField(help_text="Fills before this have been looked through.")
+    tried_at = models.DateTimeField()
+    error = models.CharField(max_length=300, blank=True, default="", help_text="Why not all could be compared.")
+
+    class Meta:
+        db_table = "reconciliations"
+        ordering = ["client", "broker"]
+        constraints = [models.UniqueConstraint(name="reconciliations_once", fields=["client", "broker"])]
+
+    def __str__(self) -> str:
+        return f"{self.broker}, last at {self.checked_at:%Y-%m-%d %H:%M}" if self.checked_at else self.broker

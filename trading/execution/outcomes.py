@@ -1,5 +1,6 @@
 """What becomes of an order: every change of its state passes here, and the table of states decides what may follow."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -9,10 +10,10 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from trading.brokers.base import OrderReport, OrderStatus, TimeInForce
-from trading.execution import trail
+from trading.brokers.base import Execution, OrderReport, OrderStatus, TimeInForce
+from trading.execution import differences, trail
 from trading.execution.books import Booked, book
-from trading.execution.models import Order
+from trading.execution.models import DifferenceKind, Order
 from trading.execution.states import AT_VENUE, ENDED, LIVE, TRANSITIONS, OrderState, check
 from trading.risk import services as risk
 
@@ -65,6 +66,23 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
     return locked
 
 
+def record_fills(order: Order, executions: Sequence[Execution], *, hold: Hold) -> Order:
+    """Book executions that a venue's list of fills shows; of the order's state it says only what they make of it."""
+    with hold():
+        locked = Order.objects.select_for_update(no_key=True).get(id=order.id)
+        before = OrderState(locked.state)
+        booked = book(locked, executions)
+        locked.save(update_fields=["filled_quantity", "average_price", "fees"])
+        is_all = locked.filled_quantity >= locked.quantity
+        after = OrderState.FILLED if is_all else OrderState.PARTIALLY_FILLED
+        if after in TRANSITIONS[before] and (is_all or before in AT_VENUE):
+            move(locked, after)
+        if locked.state in ENDED:
+            risk.settle(locked.client_order_id)
+        _tell(locked, before, booked)
+    return locked
+
+
 def _after(order: Order, report: OrderReport, now: datetime) -> OrderState:
     """The state that a report speaks of.
 
@@ -100,10 +118,13 @@ def _tell(order: Order, before: OrderState, booked: Booked) -> None:
     told = {"state": after, "was": before, "filled": order.filled_quantity, "ordered": order.quantity}
     if order.filled_quantity > order.quantity and booked.new:
         _alarm("overfilled", order, **told)
+        _differ(order, DifferenceKind.OVERFILLED, str(order.quantity), str(order.filled_quantity))
     if before in ENDED and booked.new:
         _alarm("filled_late", order, **told)
     elif before in ENDED:
         _alarm("revived", order, **told)
+    if before in (OrderState.REJECTED, OrderState.WITHDRAWN) and before != after:
+        _differ(order, DifferenceKind.REVIVED, before, after)
 
 
 def _alarm(what: str, order: Order, **told: Any) -> None:
@@ -111,6 +132,11 @@ def _alarm(what: str, order: Order, **told: Any) -> None:
         f"order.{what}", client_order_id=order.client_order_id, **{key: str(value) for key, value in told.items()}
     )
     trail.note(what, order, **told)
+
+
+def _differ(order: Order, kind: DifferenceKind, ours: str, theirs: str) -> None:
+    one = differences.Found(kind, order.symbol, order.client_order_id, ours, theirs)
+    differences.report(order.client_id, order.broker, [one], now=timezone.now())
 
 
 def mark_unknown(order: Order, reason: str, *, hold: Hold) -> Order:

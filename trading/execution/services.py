@@ -28,6 +28,7 @@ from trading.brokers.base import (
 from trading.brokers.instruments import Quote
 from trading.brokers.registry import is_simulated
 from trading.execution import trail
+from trading.execution.differences import blocking
 from trading.execution.exposure import read_book
 from trading.execution.models import Order, PortfolioSnapshot, Position
 from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, withdraw
@@ -37,7 +38,7 @@ from trading.jobs.models import JobRun
 from trading.jobs.states import LIVE as LIVE_RUNS
 from trading.marketdata import selectors as market
 from trading.risk import services as risk
-from trading.risk.limits import Proposal
+from trading.risk.limits import Breach, Proposal
 from trading.tenants import parameters
 
 log = structlog.get_logger("quantum.execution")
@@ -115,13 +116,27 @@ def _intend_one(
         previous_price=previous,
         state=OrderState.INTENDED,
     )
-    answer = risk.review(client_id, order.client_order_id, proposal, read_book=partial(read_book, client_id))
+    differing = _unexplained(order)
+    if differing is not None:
+        trail.refused(order, differing)
+    answer = differing or risk.review(
+        client_id, order.client_order_id, proposal, read_book=partial(read_book, client_id)
+    )
     if isinstance(answer, risk.Refusal):
         order.state = OrderState.REFUSED
         order.reason = f"{answer.limit}: {answer.breach.message}"[:300]
         order.finished_at = timezone.now()
     order.save(force_insert=True)
     return order
+
+
+def _unexplained(order: Order) -> risk.Refusal | None:
+    """The refusal of an order in whose symbol the venue and we differ."""
+    found = blocking(order.client_id, order.broker, order.symbol, Side(order.side))
+    if found is None:
+        return None
+    message = f"{found}: ours {found.ours}, the venue's {found.theirs}; nothing is sent until this is explained"
+    return risk.Refusal("reconciliation", Breach(found.ours, found.theirs, message))
 
 
 def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
@@ -134,7 +149,7 @@ def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
     if order.state == OrderState.INTENDED:
         if timezone.now() - order.created_at > STALE_AFTER:
             return withdraw(order, "stale: the price that it was meant for is long gone", hold=hold)
-        answer = risk.approved(order.client_id, order.client_order_id, _proposal(order))
+        answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.Refusal):
             return withdraw(order, f"{answer.limit}: {answer.breach.message}", hold=hold)
         return _send(order, answer, broker, hold)
@@ -204,22 +219,32 @@ def settle_leftovers(client_id: UUID, run_id: UUID, broker: Broker, *, hold: Hol
 
 
 def resolve(order: Order, broker: Broker, *, hold: Hold) -> Order:
-    """Learn what became of an order that was sent: the venue is asked for its id.
+    """Learn what became of an order that was sent; one that the venue could not be asked for stays as it is."""
+    try:
+        return learn(order, broker, hold=hold)
+    except BrokerError:
+        order.refresh_from_db()
+        return order
 
-    A venue that could not be asked has said nothing: what it had acknowledged before still stands.
+
+def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
+    """Ask the venue for an order that was sent, by its id, and write down what it says.
+
+    A venue that could not be asked has said nothing: what it had acknowledged before still stands, what it had not is
+    unknown, and its error is raised.
     """
     try:
         report = broker.order(order.client_order_id, symbol=order.symbol)
     except BrokerError as error:
-        if is_acknowledged(order):
-            return order
-        return mark_unknown(order, f"the venue could not be asked: {error}", hold=hold)
+        if not is_acknowledged(order):
+            mark_unknown(order, f"the venue could not be asked: {error}", hold=hold)
+        raise
     if report is not None:
         return record(order, report, hold=hold)
     order = mark_unknown(order, "the venue does not show it, which is no proof that it has not taken it", hold=hold)
     may_send = broker.capabilities.deduplicates_client_ids and not is_acknowledged(order)
     if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
-        answer = risk.approved(order.client_id, order.client_order_id, _proposal(order))
+        answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):
             return _send(order, answer, broker, hold)
     return order

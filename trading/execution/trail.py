@@ -5,12 +5,19 @@ from typing import Any
 from trading.audit.services import record
 from trading.execution.books import Booked
 from trading.execution.models import Order
+from trading.risk.services import Refusal
 
 
 def note(action: str, order: Order, **data: Any) -> None:
     """``order.ACTION`` in its client's chain, which is locked from here on: the transaction's last act."""
     told = {"client_order_id": order.client_order_id, "broker": order.broker, "run": order.run_id, **data}
     record(f"order.{action}", client_id=order.client_id, subject=f"order:{order.id}", data=told)
+
+
+def refused(order: Order, refusal: Refusal) -> None:
+    """It was not let as far as its review."""
+    told = {"limit": refusal.limit, "message": refusal.breach.message, "side": order.side, "quantity": order.quantity}
+    note("refused", order, symbol=order.symbol, **told)
 
 
 def sent(order: Order) -> None:

@@ -50,6 +50,8 @@ class Cadence:
     seconds: int = 0
     cron: str = ""
     timezone: str = "UTC"
+    at_start: bool = False
+    """Also whenever a beat starts, without waiting for the next moment."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,12 @@ def slot(schedule: schedules.schedule, *, last_run_at: datetime, now: datetime) 
     return now.replace(microsecond=0, second=0)
 
 
+def enqueue_at_start(now: datetime) -> int:
+    """Enqueue what is wanted whenever a beat starts, unless an operator has switched it off; how many runs were new."""
+    wanted = [job.slug for job in registry if job.cadence is not None and job.cadence.at_start]
+    return sum(enqueue(entry, now) for entry in PeriodicTask.objects.filter(name__in=wanted, enabled=True))
+
+
 def _in_zone(schedule: schedules.BaseSchedule, moment: datetime) -> datetime:
     """``moment`` where the schedule's cron line is read: Celery takes its hour and day as they come."""
     return moment.astimezone(getattr(schedule, "tz", UTC))

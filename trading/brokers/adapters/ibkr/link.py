@@ -64,6 +64,7 @@ class Link:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once an attempt has ended well, or enough of them badly."""
     on_open: Callable[[Any], None] = lambda ib: None
+    on_ready: Callable[[], None] = lambda: None
     _sent_at: deque[float] = field(default_factory=deque)
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -133,6 +134,7 @@ class Link:
         await self.ask_positions()
         self.ready.set()
         self.settled.set()
+        self.on_ready()
         log.info("ibkr.connected", login=self.address, version=ib.client.serverVersion())
 
     def _choose_account(self, accounts: list[str]) -> str:
@@ -185,6 +187,7 @@ class Link:
                 self._break("not_connected", f"it could not be brought up to date: {error}")
             else:
                 self.ready.set()
+                self.on_ready()
 
         self._task = asyncio.get_running_loop().create_task(again())
 

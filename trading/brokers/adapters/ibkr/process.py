@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,10 +33,13 @@ from trading.brokers.adapters.ibkr.store import LEASE_SECONDS, Lease
 from trading.brokers.adapters.ibkr.trader import Trader
 from trading.brokers.base import BrokerError, BrokerRefused, BrokerUnavailable, OutcomeUnknown
 from trading.core.scope import platform_scope
+from trading.jobs.registry import UnknownJob
+from trading.jobs.services import InvalidArguments, enqueue
 
 log = structlog.get_logger("quantum.ibkr")
 
 RENEW_SECONDS = 4.0
+RECONCILE = "order-reconcile"
 CHANGES = frozenset({"place", "cancel", "replace"})
 Operation = Callable[..., Awaitable[Any]]
 
@@ -107,6 +111,7 @@ class Holder:
         prices = Prices(link, contracts, lines, HistoryPace(time.monotonic), self._publish, self._is_read)
         books.on_change = trader.notice
         link.on_open = lines.listen
+        link.on_ready = self._have_compared
         link.on_data_lost = prices.break_streams
 
         def error(request_id: int, code: int, message: str) -> None:
@@ -118,6 +123,19 @@ class Holder:
         self._operations = {**_of_trader(trader), **_of_prices(prices)}
         background.append(asyncio.create_task(link.run()))
         background.append(asyncio.create_task(prices.tend()))
+
+    def _have_compared(self) -> None:
+        """After each connection our books are compared with the venue's: much may have happened meanwhile."""
+
+        async def ask() -> None:
+            try:
+                await self._stored(partial(enqueue, RECONCILE, client_id=self.client_id, triggered_by="connected"))
+            except (NoDatabase, UnknownJob, InvalidArguments) as error:
+                log.warning("ibkr.not_compared", login=self.login, error=str(error).strip())
+
+        task = asyncio.create_task(ask())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, lease: Lease | None) -> None:
         """Take requests one by one; each is done beside the others."""

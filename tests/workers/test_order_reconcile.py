@@ -1,0 +1,95 @@
+"""The job that compares accounts: where a client has any, every minute and at a start, soon again while one is away."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django_celery_beat.models import PeriodicTask
+
+from tests.execution.conftest import make_market
+from trading.brokers.adapters.paper import PaperBroker
+from trading.brokers.base import BrokerUnavailable, OrderReport
+from trading.brokers.models import AccountStatus, BrokerAccount, PaperHolding
+from trading.brokers.services import open_paper_account
+from trading.core.ids import uuid7
+from trading.execution.models import Difference, Order, Reconciliation
+from trading.execution.states import OrderState
+from trading.jobs import runner, schedule, services
+from trading.jobs.models import JobRun
+from trading.jobs.registry import registry
+from trading.jobs.states import State
+from trading.tenants.models import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def desk() -> Client:
+    client = Client.objects.create(name="Desk")
+    open_paper_account(client.id, cash=Decimal(10_000))
+    make_market({"AAA": (100, 100)})
+    account(client, "paper")
+    return client
+
+
+def account(client: Client, broker: str) -> None:
+    BrokerAccount.objects.create(
+        client=client, broker=broker, status=AccountStatus.CONNECTED, connected_at=NOW, tested_at=NOW
+    )
+
+
+def run(client: Client) -> JobRun:
+    found = services.enqueue("order-reconcile", client_id=client.id).run
+    runner.execute(found.id, worker="test/hands", code_version="test")
+    found.refresh_from_db()
+    return found
+
+
+def test_it_compares_each_account_and_keeps_what_differs(desk: Client) -> None:
+    account(desk, "binance")
+    done = run(desk)
+    assert done.state == State.SUCCEEDED, done.error_message
+    assert done.result["venues"]["paper"] == {
+        "new": 0, "standing": 0, "gone": 0, "unknown_orders": 0, "error": "",
+    }  # fmt: skip
+    assert "USE_MOCK_BROKER" in done.result["venues"]["binance"]["error"]
+    PaperHolding.objects.create(account_id=desk.id, symbol="AAA", quantity=1)
+    assert run(desk).result["venues"]["paper"]["new"] == 1
+    assert Difference.objects.get().kind == "position"
+
+
+def test_a_client_without_accounts_has_nothing_to_compare() -> None:
+    assert run(Client.objects.create(name="New")).result == {"venues": {}}
+
+
+def test_while_an_order_is_unknown_a_venue_that_is_away_is_asked_again_soon(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Order.objects.create(
+        client=desk, run_id=uuid7(), sequence=1, client_order_id="c-1", broker="paper", symbol="AAA", side="buy",
+        quantity=1, reference_price=100, previous_price=100, state=OrderState.UNKNOWN, sent_at=NOW,
+    )  # fmt: skip
+
+    def away(self: PaperBroker, client_order_id: str, *, symbol: str) -> OrderReport | None:
+        raise BrokerUnavailable("no route", broker="paper", operation="order", code="down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PaperBroker, "order", away)
+        snoozed = run(desk)
+    assert snoozed.state == State.SNOOZED
+    assert snoozed.scheduled_at - datetime.now(UTC) < timedelta(seconds=11)
+    assert "no route" in Reconciliation.objects.get().error
+    assert services.enqueue("order-reconcile", client_id=desk.id).run.id == snoozed.id
+
+
+def test_it_is_on_the_schedule_and_runs_at_a_start(desk: Client) -> None:
+    cadence = registry.get("order-reconcile").cadence
+    assert cadence is not None
+    assert (cadence.seconds, cadence.at_start) == (60, True)
+    schedule.sync()
+    assert schedule.enqueue_at_start(NOW) == 1
+    assert schedule.enqueue_at_start(NOW + timedelta(seconds=1)) == 0, "one is waiting"
+    JobRun.objects.all().delete()
+    PeriodicTask.objects.filter(name="order-reconcile").update(enabled=False)
+    assert schedule.enqueue_at_start(NOW) == 0, "an operator has switched it off"

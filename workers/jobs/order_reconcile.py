@@ -1,0 +1,56 @@
+"""Compare each account with our books: every minute, when the platform starts, and after a venue was connected anew."""
+
+from datetime import timedelta
+from typing import Any
+
+from trading.brokers import registry
+from trading.brokers.accounts import open_session
+from trading.brokers.base import BrokerError
+from trading.execution import reconciliation
+from trading.jobs.context import StepContext
+from trading.jobs.outcomes import Snooze
+from trading.jobs.registry import Cadence, Job, NoArguments, Step
+
+AGAIN = timedelta(seconds=10)
+"""How soon it is tried again while an order is unknown."""
+
+
+def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
+    """Ask every venue at which the client has an account or orders; what it was like at each."""
+    found: dict[str, Any] = {}
+    unknown = 0
+    for name in reconciliation.venues(ctx.client_id):
+        if registry.stand_in(name) != name:
+            found[name] = {"error": "not asked: USE_MOCK_BROKER is on"}
+            continue
+        try:
+            with open_session(ctx.client_id, name) as broker:
+                outcome = reconciliation.reconcile(ctx.client_id, broker, hold=ctx.transaction, now=ctx.now)
+        except BrokerError as error:  # no session: what can be compared without one is nothing
+            outcome = reconciliation.not_compared(ctx.client_id, name, str(error), hold=ctx.transaction, now=ctx.now)
+        unknown += outcome.unknown_orders
+        found[name] = {
+            "new": outcome.new,
+            "standing": outcome.standing,
+            "gone": outcome.gone,
+            "unknown_orders": outcome.unknown_orders,
+            "error": outcome.error,
+        }
+    if any(row.get("unknown_orders") and row["error"] for row in found.values()):
+        return Snooze(AGAIN, note=f"{unknown} orders are unknown, and a venue does not answer")
+    return {"venues": found}
+
+
+JOB = Job(
+    slug="order-reconcile",
+    title="Compare accounts with our books",
+    steps=(Step(compare, effects=True),),
+    arguments=NoArguments,
+    queue="critical",
+    per_client=True,
+    unique=lambda args, client_id: str(client_id),
+    max_attempts=2,
+    timeout=timedelta(minutes=2),
+    cadence=Cadence(seconds=60, at_start=True),
+    client_startable=True,
+)
