@@ -13,5 +13,8 @@ RUN for name in SECRET_KEY JWT_SECRET ENCRYPTION_KEY TASK_SIGNING_SECRET CRON_SE
     done; \
     DJANGO_SETTINGS_MODULE=config.settings.production python manage.py collectstatic --noinput -v0
 USER quantum
+# Compiled for this processor; on another kind a worker has it done anew beside its first runs.
+ENV NUMBA_CACHE_DIR=/home/quantum/kernels
+RUN python -m trading.quant.warm
 EXPOSE 8000
 CMD ["python", "-m", "uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--no-proxy-headers"]

@@ -2,7 +2,9 @@
 
 A database, a broker, a worker and a web server of its own, in a temporary folder; 2,000 daily candles in the database.
 Each iteration submits another seed, so nothing is reused. ``runs`` is what the caller waits, through queue and
-database; ``work`` is what the five steps take of it, by the ledger's own clock.
+database; ``work`` is what the five steps take of it, by the ledger's own clock. ``first_run`` is what the caller waits
+for the first run of a worker that has just started, with the kernels compiled as they are at installation or at the
+first start.
 """
 
 import argparse
@@ -170,20 +172,42 @@ def figures(seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
+def fresh(call: Caller, seed: int, trials: int) -> tuple[float, float]:
+    """Seconds that a worker takes to start, and those of its first run."""
+    from trading.core.scope import platform_scope
+    from trading.jobs.models import JobProcess
+
+    began = time.perf_counter()
+    with worker("critical,default"):
+        with platform_scope():
+            while not JobProcess.objects.filter(kind="worker").exists():  # it leaves when it ends
+                time.sleep(POLL_SECONDS)
+        started = time.perf_counter() - began
+        return started, one(call, seed, trials)[1]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--fresh", type=int, default=3, help="workers whose first run is measured")
     parser.add_argument("--trials", type=int, default=3, help="permutations of each run")
     options = parser.parse_args()
     with platform():
         token = prepare()
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "trading.quant.warm"], cwd=PROJECT_DIR, check=True)
+        compiled = time.perf_counter() - began
+        with web() as port:
+            call = Caller(port, token)
+            call.until_it_answers()
+            call("GET", "/runs")  # its own first request
+            starts, firsts = zip(*(fresh(call, seed, options.trials) for seed in range(options.fresh)), strict=True)
         with worker("critical,default"), web() as port:
             call = Caller(port, token)
             call.until_it_answers()
-            first = one(call, 0, options.trials)[1]
-            for seed in range(1, options.warmup + 1):
+            for seed in range(100, 100 + options.warmup):
                 one(call, seed, options.trials)
             seeds = range(1_000, 1_000 + options.iterations)
             measured = [one(call, seed, options.trials) for seed in seeds]
@@ -191,7 +215,9 @@ def main() -> None:
                 "runs": figures([whole for _, whole, _ in measured]),
                 "post": figures([answered for answered, _, _ in measured]),
                 "work": figures([work_of(job_run_id) for _, _, job_run_id in measured]),
-                "first_run_sec": round(first, 4),
+                "first_run": figures(firsts),
+                "worker_start": figures(starts),
+                "kernels_sec": round(compiled, 4),
                 "bars": BARS,
             }
     print(json.dumps(said, indent=2))

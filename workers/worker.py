@@ -9,6 +9,7 @@ from celery.exceptions import SecurityWarning
 from django.conf import settings
 
 from trading.operations import checks
+from workers import kernels
 from workers.celery import app
 
 
@@ -16,6 +17,7 @@ def main(queues: str) -> None:
     """Run a worker for ``queues`` (comma-separated) until it is told to stop."""
     django.setup()
     checks.require()
+    kernels.prepare()
     app.steps["worker"].add("workers.keeper:Keeper")
     bulk = queues == "bulk"
     cores = os.cpu_count() or 1

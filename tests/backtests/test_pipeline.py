@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,35 @@ def test_buying_once_at_the_next_open_follows_by_hand() -> None:
     metrics = json.loads(files["metrics.json"])
     assert metrics["total_return"] == pytest.approx(-0.01)
     assert metrics["max_drawdown"] == pytest.approx(0.1)
+
+
+def test_a_part_that_is_read_again_is_the_one_that_was_made(tmp_path: Path) -> None:
+    """To the flags of its arrays: for others the kernels would be compiled anew, in the middle of a run."""
+    prices = [100.0, 101.0, 99.0, 98.0, 103.0, 104.0, 102.0, 101.0]
+    validating = {"bootstrap": {"trials": 5, "block_length": 2}}
+    first, again = (
+        replace(work(prices, indicators=[{"name": "sma", "params": {"window": 3}}], validation=validating), folder=path)
+        for path in (tmp_path, tmp_path)
+    )
+    plain = first.artifacts()
+
+    def parts(one: Work) -> dict[str, np.ndarray[Any, Any]]:
+        series, result = one.series[0], one.result
+        return {
+            **{name: getattr(series, name) for name in ("time", "open", "high", "low", "close", "volume")},
+            **{name: getattr(result, name) for name in ("equity", "accrued_cash", "fills", "trades", "multiplier")},
+            **{feature.name: feature.values for feature in one.features},
+            **one.judged.draws,
+        }
+
+    made, read = parts(first), parts(again)
+    assert made.keys() == read.keys()
+    for name, array in made.items():
+        assert read[name] is not array
+        assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+        assert (read[name].flags.writeable, read[name].flags.aligned) == (array.flags.writeable, array.flags.aligned)
+        assert read[name].tobytes() == array.tobytes()
+    assert again.artifacts() == plain
 
 
 def test_slippage_in_basis_points_is_paid_on_the_fill() -> None:

@@ -24,6 +24,8 @@ from trading.quant.bars import Bars
 from trading.quant.engine import Result
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
+ALIGNMENT = 16
+"""Bytes, of the first array in a file."""
 _RESULT = ("equity", "accrued_cash", "fills", "trades", "multiplier")
 
 
@@ -121,7 +123,7 @@ class Work:
     def _kept(self, name: str) -> Arrays | None:
         if self.folder is None or not (path := self.folder / f"{name}.arrays").exists():
             return None
-        return _loaded(path.read_bytes())
+        return _loaded(bytearray(path.read_bytes()))
 
     def _keep(self, name: str, arrays: Arrays) -> None:
         if self.folder is not None:
@@ -133,22 +135,30 @@ def _of(series: Series) -> list[tuple[str, np.ndarray[Any, Any]]]:
 
 
 def _save(path: Path, arrays: Arrays) -> None:
-    """One line of JSON with the name, type and shape of each, then their numbers, one after the other.
+    """One line of JSON with the name, type, shape of each and whether it may be written to, then their numbers.
 
-    numpy's own archive reads each member's header as Python, which takes longer than the arithmetic of most runs.
+    All are multiples of 8 bytes. numpy's own archive reads each member's header as Python, which takes longer than the
+    arithmetic of most runs.
     """
-    head = [[name, np.lib.format.dtype_to_descr(array.dtype), array.shape] for name, array in arrays.items()]
+    head = json.dumps(
+        [
+            [name, np.lib.format.dtype_to_descr(array.dtype), array.shape, array.flags.writeable]
+            for name, array in arrays.items()
+        ]
+    )
     with path.open("wb") as file:
-        file.write(json.dumps(head).encode() + b"\n")
+        file.write(head.encode() + b" " * (-(len(head) + 1) % ALIGNMENT) + b"\n")
         file.writelines(np.ascontiguousarray(array).tobytes() for array in arrays.values())
 
 
-def _loaded(content: bytes) -> Arrays:
+def _loaded(content: bytearray) -> Arrays:
+    """The arrays as they were made, to their flags: the kernels are compiled for those and no others."""
     end = content.index(b"\n") + 1
     found = {}
-    for name, description, shape in json.loads(content[:end]):
+    for name, description, shape, writeable in json.loads(content[:end]):
         dtype = np.lib.format.descr_to_dtype(description)
         found[name] = np.frombuffer(content, dtype, math.prod(shape), end).reshape(shape)
+        found[name].flags.writeable = writeable
         end += found[name].nbytes
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +18,22 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def cache_folder(sources: Path) -> Path:
-    """Where the machine code of the kernels under ``sources`` is kept: one folder for each state of the source.
+    """Where the machine code of the kernels under ``sources`` is kept: one folder for each state of the source, each
+    numba and each kind of processor.
 
     numba looks only at the file of a kernel, not at the files of the kernels that it calls, and would go on with the
     old code of those; so a change anywhere starts a new folder. `NUMBA_CACHE_DIR` may name its parent.
     """
-    digest = hashlib.sha256()
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    digest = hashlib.sha256(f"{numba.__version__}\n{processor}\n".encode())
     for file in sorted(sources.rglob("*.py")):
         digest.update(file.relative_to(sources).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     parent = os.environ.get("NUMBA_CACHE_DIR")
     return (Path(parent) if parent else sources / "__pycache__") / f"kernels-{digest.hexdigest()[:16]}"
 
 
-numba.config.CACHE_DIR = str(cache_folder(Path(__file__).parent))  # type: ignore[attr-defined]
+FOLDER = cache_folder(Path(__file__).parent)
+numba.config.CACHE_DIR = str(FOLDER)  # type: ignore[attr-defined]
 
 
 def kernel(function: F) -> F:

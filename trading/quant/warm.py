@@ -1,15 +1,17 @@
 """``python -m trading.quant.warm``: compile every kernel once, so that no run has to wait for it.
 
-The machine code stays on disk (`trading.quant.kernels.cache_folder`); with it there, this takes a moment, and a
-process that calls `warm` at its start has the kernels loaded before its first run.
+That takes half a minute of a processor. The machine code stays on disk (`trading.quant.kernels.cache_folder`); with it
+there, a process that calls `warm` has the kernels loaded in less than a second, before its first run.
 """
+
+import fcntl
 
 import numpy as np
 
 from trading.quant import indicator, statistics
 from trading.quant.bars import DAY_NS, Bars
 from trading.quant.engine import Account, simulate
-from trading.quant.kernels import frozen
+from trading.quant.kernels import FOLDER, frozen
 from trading.quant.lean import BREAKOUT, CROSSING, REVERSION
 from trading.quant.signals import breakout_nb, crossing_nb, reversion_nb
 from trading.quant.sizing import FixedFraction, KellyFraction, Sizing, VolatilityTarget
@@ -45,5 +47,22 @@ def warm() -> None:
     statistics.warm()
 
 
+def is_compiled() -> bool:
+    """Whether `main` has come to its end, for these sources and on such a processor."""
+    return _DONE.exists()
+
+
+def main() -> None:
+    """Compile what is not compiled yet; of several that are started at once, one does it and the others wait."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_compiled():
+            warm()
+            _DONE.touch()
+
+
+_DONE = FOLDER / "compiled"
+
 if __name__ == "__main__":
-    warm()
+    main()
