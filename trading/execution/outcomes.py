@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -60,8 +61,7 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
         after = _after(locked, report, timezone.now())
         if after in TRANSITIONS[before]:
             move(locked, after)
-        if locked.state in ENDED:
-            risk.settle(locked.client_order_id)
+        _release(locked)
         _tell(locked, before, booked)
     return locked
 
@@ -77,10 +77,17 @@ def record_fills(order: Order, executions: Sequence[Execution], *, hold: Hold) -
         after = OrderState.FILLED if is_all else OrderState.PARTIALLY_FILLED
         if after in TRANSITIONS[before] and (is_all or before in AT_VENUE):
             move(locked, after)
-        if locked.state in ENDED:
-            risk.settle(locked.client_order_id)
+        _release(locked)
         _tell(locked, before, booked)
     return locked
+
+
+def _release(order: Order) -> None:
+    """Keep reserved only what may still come of it."""
+    if order.state in ENDED:
+        risk.settle(order.client_order_id)
+    elif order.filled_quantity > 0:
+        risk.keep(order.client_order_id, order.left)
 
 
 def _after(order: Order, report: OrderReport, now: datetime) -> OrderState:
@@ -158,6 +165,17 @@ def withdraw(order: Order, reason: str, *, hold: Hold) -> Order:
         if order.state == OrderState.INTENDED and move(order, OrderState.WITHDRAWN, reason=reason[:300]):
             risk.settle(order.client_order_id)
             trail.note("withdrawn", order, reason=reason[:300])
+    order.refresh_from_db()
+    return order
+
+
+def reduce(order: Order, quantity: Decimal, reason: str, *, hold: Hold) -> Order:
+    """Ask for less in an order that was not sent yet: ``quantity``, which its approval covers. Never for more."""
+    with hold():
+        intended = Order.objects.filter(id=order.id, state=OrderState.INTENDED, quantity__gt=quantity)
+        if quantity > 0 and intended.update(quantity=quantity):
+            risk.keep(order.client_order_id, quantity)
+            trail.note("reduced", order, to=quantity, reason=reason[:300], **{"from": order.quantity})
     order.refresh_from_db()
     return order
 

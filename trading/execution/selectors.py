@@ -4,15 +4,30 @@ from collections.abc import Sequence
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Max, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
 
-from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution.models import Difference, Fill, Order, PortfolioSnapshot, Position
 from trading.execution.states import AT_VENUE
 
 
 def positions(client_id: UUID) -> QuerySet[Position]:
     """What the client holds, by symbol."""
     return Position.objects.filter(client_id=client_id).exclude(quantity=0).order_by("symbol")
+
+
+def held_at(client_id: UUID, broker: str) -> dict[str, Decimal]:
+    """What the client's fills at ``broker`` add up to, by symbol; nothing that is not held."""
+    fills = Fill.objects.filter(client_id=client_id, broker=broker).order_by()
+    rows = fills.values_list("symbol").annotate(total=Sum(F("quantity") - F("fee_quantity")))
+    return {symbol: total for symbol, total in rows if total}
+
+
+def left_alone(client_id: UUID, broker: str) -> frozenset[str]:
+    """The symbols in which nothing new may be planned: an order is under way, or the venue and we differ."""
+    differing = Difference.objects.filter(client_id=client_id, broker=broker, resolved_at__isnull=True).exclude(
+        symbol=""
+    )
+    return unsettled_symbols(client_id) | frozenset(differing.order_by().values_list("symbol", flat=True))
 
 
 def unsettled_symbols(client_id: UUID) -> frozenset[str]:

@@ -4,7 +4,7 @@ The intent is committed before anything is sent. What was sent and not answered 
 asked for it by its id. Fills count by the venue's execution id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
@@ -25,14 +25,14 @@ from trading.brokers.base import (
     Ticket,
     TimeInForce,
 )
-from trading.brokers.instruments import Quote
+from trading.brokers.instruments import Instrument, Quote
 from trading.brokers.registry import is_simulated
 from trading.execution import trail
 from trading.execution.differences import blocking
 from trading.execution.exposure import read_book
 from trading.execution.models import Order, PortfolioSnapshot, Position
-from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, withdraw
-from trading.execution.planning import Planned, Rules, client_order_id
+from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, reduce, withdraw
+from trading.execution.planning import Planned, Rules, client_order_id, fit
 from trading.execution.states import AT_VENUE, LIVE, OrderState
 from trading.jobs.models import JobRun
 from trading.jobs.states import LIVE as LIVE_RUNS
@@ -71,6 +71,18 @@ def intend(
         _intend_one(client_id, run_id, sequence, order, broker, quotes.get(order.symbol))
         for sequence, order in enumerate(planned, 1)
     ]
+
+
+def instruments(broker: Broker, symbols: Iterable[str]) -> dict[str, Instrument]:
+    """The venue's rules for each symbol that it trades; one that it does not is left out. Asks the venue."""
+    found = {}
+    for symbol in sorted(symbols):
+        try:
+            found[symbol] = broker.instrument(symbol)
+        except BrokerRefused as error:
+            if error.code != "unknown_symbol":
+                raise
+    return found
 
 
 def quotes(broker: Broker, planned: Sequence[Planned]) -> dict[str, Quote]:
@@ -201,6 +213,21 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
             return mark_unknown(order, str(error), hold=hold)
     return record(order, report, hold=hold)
+
+
+def afford(order: Order, budget: Decimal, rules: Rules, broker: Broker, *, hold: Hold) -> Order:
+    """Have an intended buy ask for no more than ``budget`` (currency) pays for; withdraw it where that is too little.
+
+    Less than was approved needs no other review. Asks the venue for its rules.
+    """
+    price = order.reference_price
+    if order.quantity * price <= budget:
+        return order
+    rest = fit(max(budget, Decimal(0)) / price, price, rules, broker.instrument(order.symbol))
+    reason = f"the cash that is there, {budget:.2f}, does not pay for all of it"
+    if rest <= 0:
+        return withdraw(order, reason, hold=hold)
+    return reduce(order, rest, reason, hold=hold)
 
 
 def settle_leftovers(client_id: UUID, run_id: UUID, broker: Broker, *, hold: Hold) -> list[Order]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -88,6 +89,13 @@ def approved(client_id: UUID, client_order_id: str, proposal: Proposal) -> Appro
         return Refusal("reservation", Breach("none", str(proposal), "no exposure is reserved for this order"))
     proposal = replace(proposal, is_autonomous=kept.is_autonomous)
     return _autonomy(proposal) or ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
+
+
+def keep(client_order_id: str, quantity: Decimal) -> None:
+    """Reserve no more than ``quantity`` units of an order any longer, because no more may come of it; never more."""
+    kept = Reservation.objects.filter(client_order_id=client_order_id)
+    kept.filter(quantity__gt=quantity).update(quantity=quantity)
+    kept.filter(quantity__lt=-quantity).update(quantity=-quantity)
 
 
 def settle(client_order_id: str) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 from django.conf import settings
 
 from trading.brokers.accounts import open_session
-from trading.brokers.base import Broker, BrokerError, BrokerRefused
+from trading.brokers.base import Broker, BrokerError, BrokerRefused, Side
 from trading.brokers.registry import UnknownBroker
 from trading.execution import planning, selectors, services
-from trading.execution.models import Order, Position
-from trading.execution.states import OrderState
+from trading.execution.models import Order
+from trading.execution.states import AT_VENUE, OrderState
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import PermanentError, RetryLater
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
@@ -74,14 +74,17 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         if not ctx.dry_run:  # a venue is asked outside transactions, and a dry run is inside one
             services.settle_leftovers(ctx.client_id, ctx.run_id, broker, hold=ctx.transaction)
         cash = _cash(broker)
-    held = {row.symbol: row.quantity for row in Position.objects.filter(client_id=ctx.client_id).exclude(quantity=0)}
-    weights = {symbol: Decimal(weight) for symbol, weight in ctx.returned["targets"]["weights"].items()}
+        rules = services.rules(ctx.client_id, broker)
+        held = selectors.held_at(ctx.client_id, broker.name)
+        wanted = ctx.returned["targets"]["weights"]
+        with _told_apart():
+            instruments = services.instruments(broker, {*held, *wanted})
+    weights = {symbol: Decimal(weight) for symbol, weight in wanted.items()}
     quotes = {symbol: market.quote(symbol) for symbol in {*held, *weights}}
     prices = {symbol: quote.price for symbol, quote in quotes.items() if quote is not None}
-    unsettled = selectors.unsettled_symbols(ctx.client_id)
-    planned = planning.plan(
-        weights, held, prices, cash=cash, rules=services.rules(ctx.client_id, broker), unsettled=unsettled
-    )
+    untraded = {*held, *weights} - instruments.keys()
+    unsettled = selectors.left_alone(ctx.client_id, broker.name) | untraded
+    planned = planning.plan(weights, held, prices, cash=cash, rules=rules, unsettled=unsettled, instruments=instruments)
     with _broker(ctx) as broker:
         offered = services.quotes(broker, planned)
     with ctx.transaction():
@@ -91,15 +94,41 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
 
 def orders(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
-    """Send the approved orders to the venue, sells first, and write down what it answers."""
+    """Send the approved orders to the venue, sells first, and write down what it answers.
+
+    Buys spend the cash that there is once the sells are answered, less the buffer: what they have not brought is not
+    spent, and a buy asks for less or is withdrawn.
+    """
     todo = list(Order.objects.filter(run_id=ctx.run_id).exclude(state=OrderState.REFUSED).order_by("sequence"))
+    sells, buys = ([order for order in todo if order.side == side] for side in (Side.SELL, Side.BUY))
     done = []
     with _broker(ctx) as broker:
-        for number, order in enumerate(todo, 1):
+        for order in sells:
             with _told_apart():
                 done.append(services.submit(order, broker, hold=ctx.transaction))
-            ctx.progress(number, len(todo), str(order))
+            ctx.progress(len(done), len(todo), str(order))
+        if any(order.state == OrderState.INTENDED for order in buys):
+            rules = services.rules(ctx.client_id, broker)
+            under_way = [order for order in buys if order.state in AT_VENUE]
+            budget = _cash(broker) - rules.cash_buffer - sum((_may_cost(order) for order in under_way), Decimal(0))
+        for order in buys:
+            if order.state == OrderState.INTENDED:
+                with _told_apart():
+                    order = services.afford(order, budget, rules, broker, hold=ctx.transaction)
+                    order = services.submit(order, broker, hold=ctx.transaction)
+                budget -= _may_cost(order)
+            elif order.is_live:
+                with _told_apart():
+                    order = services.submit(order, broker, hold=ctx.transaction)
+            done.append(order)
+            ctx.progress(len(done), len(todo), str(order))
     return {"orders": [_shown(order) for order in done]}
+
+
+def _may_cost(order: Order) -> Decimal:
+    """What a buy has cost, and what it may still cost at the price that it was planned for."""
+    spent = order.filled_quantity * (order.average_price or Decimal(0)) + order.fees
+    return spent + (order.left * order.reference_price if order.is_live else Decimal(0))
 
 
 def snapshot(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
