@@ -4,8 +4,10 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from trading.operations.docs import DocsView, SchemaView
+from trading.operations.risk_api import EmergencyHaltView
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/emergency-halt", EmergencyHaltView.as_view()),
     path("admin/", admin.site.urls),
     path("", include("trading.web.urls")),
     path("", include("trading.tenants.urls")),

@@ -269,6 +269,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Positions", "account_balance_wallet", "admin:execution_position_changelist"),
                     _link("Risk decisions", "gavel", "admin:risk_riskdecision_changelist"),
                     _link("Guard", "shield", "admin:risk_guard_changelist"),
+                    _link("Halts", "front_hand", "admin:risk_halt_changelist"),
                     _link("Candles", "candlestick_chart", "admin:marketdata_candle_changelist"),
                 ],
             },

@@ -29,7 +29,7 @@ from trading.jobs import runner, services
 from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.states import State
 from trading.risk.models import Guard
-from trading.risk.services import set_switches
+from trading.risk.switches import set_switches
 from trading.tenants.models import Client, Role, User
 from trading.tenants.tokens import issue_access_token
 

@@ -20,7 +20,7 @@ from trading.execution.books import apply_fill
 from trading.execution.models import Fill, Order, OrderState, Position
 from trading.execution.planning import Planned, Rules, client_order_id, plan
 from trading.risk.models import Reservation
-from trading.risk.services import set_switches
+from trading.risk.switches import set_switches
 from trading.tenants.models import Client
 
 HOLD = services.in_transaction

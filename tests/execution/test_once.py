@@ -17,7 +17,7 @@ from trading.execution import selectors, services
 from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
 from trading.execution.planning import Planned
 from trading.risk.models import Guard, Reservation
-from trading.risk.services import set_switches
+from trading.risk.switches import set_switches
 from trading.tenants.models import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,8 @@ from trading.risk.limits import (
 )
 from trading.risk.limits import price_move as price_move_limit
 from trading.risk.models import Guard, Reservation
-from trading.risk.services import ApprovedOrder, Refusal, review, set_switches
+from trading.risk.services import ApprovedOrder, Refusal, review
+from trading.risk.switches import set_switches
 from trading.tenants.models import Client
 
 EMPTY = Book({}, {}, {}, {}, Decimal(0))

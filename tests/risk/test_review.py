@@ -17,6 +17,7 @@ from trading.core.scope import platform_scope
 from trading.execution import services as execution
 from trading.execution.models import Order, OrderState
 from trading.risk import services as risk
+from trading.risk import switches
 from trading.risk.limits import Book, Limit, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskDecision
 from trading.tenants import parameters
@@ -122,11 +123,11 @@ def test_what_cannot_be_checked_refuses(
 
 def test_the_switches_refuse(desk: Client) -> None:  # noqa: F811  # the fixture
     for switch, name in (("kill_switch", "kill_switch"), ("halted", "emergency_halt")):
-        risk.set_switches(**{switch: True}, reason="drill", by="test")
+        switches.set_switches(**{switch: True}, reason="drill", by="test")
         refusal = review(desk)
         assert isinstance(refusal, risk.Refusal) and refusal.limit == name
         assert "drill" in refusal.breach.message
-        risk.set_switches(**{switch: False}, by="test")
+        switches.set_switches(**{switch: False}, by="test")
     assert isinstance(review(desk), risk.ApprovedOrder)
 
 
@@ -200,7 +201,7 @@ def test_no_order_leaves_after_a_halt_has_returned(
     def work(number: int) -> None:
         if number == 0:
             halt_may_come.wait(10)
-            risk.set_switches(halted=True, by="test")
+            switches.set_switches(halted=True, by="test")
             halted.set()
             return
         for order in orders[number - 1 :: 7]:

@@ -14,10 +14,11 @@ from pytest_django import Settings
 from trading.brokers.base import Side
 from trading.core.ids import uuid7
 from trading.core.scope import platform_scope
-from trading.risk import services
+from trading.risk import services, switches
 from trading.risk.limits import Book, Proposal
 from trading.risk.models import Guard, Reservation, RiskDecision
-from trading.risk.services import ApprovedOrder, Refusal, StillSending
+from trading.risk.services import ApprovedOrder, Refusal
+from trading.risk.switches import StillSending
 from trading.tenants.models import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,7 +76,7 @@ def test_a_halt_waits_for_who_is_sending_and_lets_nobody_in(pool: ThreadPoolExec
     sender = Sender()
     sending = pool.submit(_closing, sender)
     assert sender.is_inside.wait(WAIT_SECONDS)
-    halting = pool.submit(_closing, lambda: services.set_switches(halted=True, reason="drill"))
+    halting = pool.submit(_closing, lambda: switches.set_switches(halted=True, reason="drill"))
     while not Guard.objects.get(id=1).halted:
         assert not halting.done()
     assert not halting.done()
@@ -96,7 +97,7 @@ def test_a_slow_venue_does_not_keep_the_halt_from_holding(pool: ThreadPoolExecut
     sending = pool.submit(_closing, sender)
     assert sender.is_inside.wait(WAIT_SECONDS)
     with pytest.raises(StillSending, match="switch is on"):
-        services.set_switches(halted=True, patience=timedelta(seconds=0.2))
+        switches.set_switches(halted=True, patience=timedelta(seconds=0.2))
     assert Guard.objects.get(id=1).halted
     assert _refusal_now() == "emergency_halt"
     sender.may_go.set()
@@ -104,11 +105,11 @@ def test_a_slow_venue_does_not_keep_the_halt_from_holding(pool: ThreadPoolExecut
 
 
 def test_lifting_a_halt_waits_for_nobody(pool: ThreadPoolExecutor) -> None:
-    services.set_switches(halted=True)
+    switches.set_switches(halted=True)
     sender = Sender()
     sending = pool.submit(_closing, sender)
     assert sender.is_inside.wait(WAIT_SECONDS)
-    services.set_switches(halted=False, patience=timedelta(seconds=0.2))
+    switches.set_switches(halted=False, patience=timedelta(seconds=0.2))
     assert _refusal_now() is None
     sender.may_go.set()
     sending.result(WAIT_SECONDS)

@@ -87,6 +87,10 @@ PLACES: dict[str, Place] = {
     "scheduler/status": OPEN,
     "metrics": OPEN,
     "settings": Place({"GET": 200, "POST": 422}, {"NO_SUCH_SETTING": "1"}),
+    "risk": OPEN,
+    "risk/kill-switch": Place({"POST": 200}, {"enabled": None}),
+    "risk/reset": Place({"POST": 200}, {}),
+    "admin/emergency-halt": Place({"GET": 200, "POST": 200}, {"enabled": False}),
     "__whoami": OPEN,
 }
 ROUTES = [route for route in routes() if not route.is_page]

@@ -27,7 +27,7 @@ from trading.jobs.rehearsal import rehearse
 from trading.jobs.states import FINAL, State
 from trading.marketdata.models import Candle, Sentiment
 from trading.risk.models import Guard, Reservation, RiskDecision
-from trading.risk.services import set_switches
+from trading.risk.switches import set_switches
 from trading.tenants.models import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,8 +1,9 @@
 """A client's exposure and results as the review of an order wants them, in one statement."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -37,16 +38,26 @@ _BOOK: Final = """
                      GROUP BY order_id) AS orders) AS results
 """
 
+_TRADED: Final = """
+    SELECT count(*) AS trades, coalesce(sum(abs(t.quantity) * t.price), 0) AS notional,
+           coalesce(sum(t.realised_pnl), 0) AS realised_pnl, coalesce(sum(t.fee), 0) AS fees,
+           count(*) FILTER (WHERE t.realised_pnl < 0 AND NOT (t.realised_pnl = (t.fee * -1))) AS losses
+      FROM tenants_client AS c
+     CROSS JOIN LATERAL (SELECT * FROM trades WHERE client_id = c.id AND time >= %(since)s) AS t
+"""
+
+
+def traded(since: datetime, *counted: datetime | None) -> dict[str, int | str]:
+    """The trades of all clients since then, and since each of ``counted``: number, worth, realised profit, losses."""
+    latest = max([since, *(at for at in counted if at is not None)])
+    row = _one(_TRADED, {"since": latest})
+    return {name: value if isinstance(value, int) else f"{value:.2f}" for name, value in row.items()}
+
 
 def read_book(client_id: UUID, since: datetime | None = None) -> Book:
     """What the client holds, at the newest closes, and its results; trades before ``since`` do not count for these."""
     values = {"client": client_id, "since": since, "interval": DAILY, "results": RESULTS}
-    with transaction.atomic(), connection.wrap_database_errors:
-        row: dict[str, Any] | None = (
-            psycopg.Cursor(connection.connection, row_factory=dict_row).execute(_BOOK, values, prepare=True).fetchone()
-        )
-    if row is None:
-        raise LookupError("the book's statement has no row, which an aggregate always has")
+    row = _one(_BOOK, values)
     symbols = row["symbols"] or ()
     return Book(
         quantities=dict(zip(symbols, row["quantities"] or (), strict=True)),
@@ -56,3 +67,13 @@ def read_book(client_id: UUID, since: datetime | None = None) -> Book:
         realised_today=Decimal(row["realised"]),
         results=tuple(row["results"] or ()),
     )
+
+
+def _one(statement: LiteralString, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of an aggregate, by a statement that the server prepares."""
+    with transaction.atomic(), connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
+        row: dict[str, Any] | None = cursor.execute(statement, values, prepare=True).fetchone()
+    if row is None:
+        raise LookupError("an aggregate without a row")
+    return row

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from trading.operations import api
+from trading.operations.risk_api import KillSwitchView, ResetView, RiskView
 from trading.operations.settings_api import SettingsView
 
 urlpatterns = [
@@ -12,5 +13,8 @@ urlpatterns = [
     path("scheduler/status", api.SchedulerStatusView.as_view()),
     path("metrics", api.metrics),
     path("settings", SettingsView.as_view()),
+    path("risk", RiskView.as_view()),
+    path("risk/kill-switch", KillSwitchView.as_view()),
+    path("risk/reset", ResetView.as_view()),
     path("__whoami", api.WhoAmIView.as_view()),
 ]

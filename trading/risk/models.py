@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 
 from trading.core.ids import uuid7
 
@@ -46,6 +46,9 @@ class RiskAccount(models.Model):
     client = models.OneToOneField("tenants.Client", primary_key=True, on_delete=models.CASCADE, related_name="+")
     tripped_at = models.DateTimeField(
         null=True, blank=True, help_text="When the circuit breaker opened; empty while it is closed."
+    )
+    trades_since = models.DateTimeField(
+        null=True, blank=True, help_text="The client's trades before do not count for losses: its own last reset."
     )
 
     class Meta:
@@ -101,3 +104,64 @@ class RiskDecision(models.Model):
 
     def __str__(self) -> str:
         return "approved" if self.approved else f"refused by {self.limit}"
+
+
+class Halt(models.Model):
+    """One emergency halt, from its beginning to its end."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    began_at = models.DateTimeField(auto_now_add=True)
+    by = models.CharField(max_length=200, blank=True, default="")
+    reason = models.CharField(max_length=200, blank=True, default="")
+    settled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When everybody who was sending had ended; no order was sent after it."
+    )
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=200, blank=True, default="")
+    run_id = models.UUIDField(null=True, blank=True, help_text="The last run that cancelled open orders for it.")
+
+    class Meta:
+        db_table = "risk_halts"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(Value(1), name="risk_halts_one_at_a_time", condition=Q(lifted_at__isnull=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"halt of {self.began_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class CancelOutcome(models.TextChoices):
+    """What became of an order that was open when everything was halted."""
+
+    CONFIRMED = "confirmed", "Cancelled: the venue says so"
+    OVER = "over", "Over before it could be cancelled"
+    NOT_CONFIRMED = "not_confirmed", "Not confirmed"
+    LEFT_ALONE = "left_alone", "Left alone: not sent by this platform"
+
+
+STILL_OPEN = (CancelOutcome.NOT_CONFIRMED, CancelOutcome.LEFT_ALONE)
+
+
+class HaltedOrder(models.Model):
+    """An order that was open when everything was halted, and whether its venue has confirmed that it is cancelled."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    halt = models.ForeignKey(Halt, on_delete=models.CASCADE, related_name="orders")
+    client = models.ForeignKey("tenants.Client", on_delete=models.CASCADE, related_name="+")
+    broker = models.CharField(max_length=32)
+    order = models.CharField(max_length=64, help_text="Our id of it, or the venue's where it has none of ours.")
+    symbol = models.CharField(max_length=32, blank=True, default="")
+    outcome = models.CharField(max_length=16, choices=CancelOutcome.choices)
+    why = models.CharField(max_length=300, blank=True, default="")
+    at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "risk_halted_orders"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(name="risk_halted_orders_once", fields=["halt", "client", "broker", "order"])
+        ]
+
+    def __str__(self) -> str:
+        return self.order

@@ -3,25 +3,24 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, connection
 
-from trading.audit.models import SWITCHES
-from trading.audit.services import record, record_for_clients
+from trading.audit.services import record
 from trading.risk.limits import Book, Breach, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskAccount
 from trading.risk.snapshot import book_at, values_in_force
 from trading.risk.state import State, decide, locked
+from trading.risk.switches import SENDERS_LOCK
 
 log = structlog.get_logger("quantum.risk")
 
-_SENDERS_LOCK: Final = 0x5154_5249_534B  # "QTRISK": senders hold it shared, a halt takes it alone
 _REVIEWED: Final = object()
 
 
@@ -130,7 +129,7 @@ def _limits(
     """The first of the limits that refuses; what cannot be read refuses too."""
     try:
         values = values_in_force(state.in_force())
-        book = book_at(state, read_book(state.guard.trades_since if state.guard else None), proposal)
+        book = book_at(state, read_book(state.trades_since), proposal)
     except DatabaseError:
         raise
     except Exception as error:  # whatever is wrong with it, without the state there is no order
@@ -167,58 +166,7 @@ def sending() -> Iterator[Refusal | None]:
     """
     with connection.cursor() as cursor:
         try:
-            cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_SENDERS_LOCK])
+            cursor.execute("SELECT pg_advisory_lock_shared(%s)", [SENDERS_LOCK])
             yield _switches(Guard.objects.filter(id=1).first())
         finally:
-            cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [_SENDERS_LOCK])
-
-
-class StillSending(RuntimeError):
-    """The switch is set and nothing more is sent, but an order that was being sent then is not answered yet."""
-
-
-def set_switches(
-    *,
-    kill_switch: bool | None = None,
-    halted: bool | None = None,
-    reason: str = "",
-    by: str = "",
-    patience: timedelta = timedelta(seconds=20),
-) -> Guard:
-    """Turn the kill switch or the halt on or off; when it returns, no order that was under way leaves any more.
-
-    The switch holds from the first moment, for it is committed before the wait for those who are sending. Raises
-    `StillSending` when that lasts longer than ``patience``. Must not be called inside a transaction.
-    """
-    turned = {"kill_switch": kill_switch, "halt": halted}
-    actions = [f"{name}.{'enabled' if on else 'lifted'}" for name, on in turned.items() if on is not None]
-    told = {"reason": reason, "by": by}
-    with transaction.atomic(durable=True):
-        guard = Guard.objects.select_for_update().get(id=1)
-        guard.kill_switch = guard.kill_switch if kill_switch is None else kill_switch
-        guard.halted = guard.halted if halted is None else halted
-        guard.reason, guard.changed_by = reason[:200], by[:200]
-        guard.save()
-        for action in actions:
-            record(action, chain=SWITCHES, subject="guard:1", data=told)
-    for action in actions:
-        record_for_clients(action, subject="guard:1", data=told)
-    if kill_switch or halted:
-        _wait_for_senders(patience)
-    return guard
-
-
-def _wait_for_senders(patience: timedelta) -> None:
-    milliseconds = str(int(patience.total_seconds() * 1000))
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)",
-                [milliseconds],
-            )
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SENDERS_LOCK])
-    except OperationalError as error:
-        raise StillSending(
-            f"The switch is on and nothing more is sent. An order that was already being sent is not answered after"
-            f" {patience.total_seconds():g} s; look at the orders that are sent or unknown. ({error})"
-        ) from error
+            cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [SENDERS_LOCK])

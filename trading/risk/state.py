@@ -8,7 +8,7 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
 from psycopg.rows import dict_row
 
 from trading.core import dials
@@ -18,7 +18,8 @@ from trading.risk.models import Guard, RiskAccount
 from trading.tenants import parameters
 from trading.tenants.models import Parameters
 
-_LOCK: Final = "SELECT tripped_at FROM risk_accounts WHERE client_id = %(client)s FOR NO KEY UPDATE"
+_ACCOUNT: Final = "SELECT tripped_at, trades_since FROM risk_accounts WHERE client_id = %(client)s"
+_LOCK: Final = _ACCOUNT + " FOR NO KEY UPDATE"
 # A statement of its own: it sees what the account's last holder has committed while this one waited for the lock.
 _STATE: Final = """
     SELECT clock_timestamp() AS now, g.id, g.halted, g.kill_switch, g.reason, g.trades_since,
@@ -65,6 +66,8 @@ class State:
     now: datetime
     guard: Guard | None
     tripped_at: datetime | None
+    trades_since: datetime | None
+    """Trades before do not count: the later of the platform's last reset and the client's own."""
     reserved: tuple[Reserved, ...]
     changed_dials: Mapping[str, Any]
     own: Parameters | None
@@ -76,18 +79,24 @@ class State:
 
 def locked(client_id: UUID) -> State:
     """The state, with the client's account locked until the transaction ends."""
-    found = _read(client_id)
+    found = _read(client_id, _LOCK)
     if found is None:
         RiskAccount.objects.bulk_create([RiskAccount(client_id=client_id)], ignore_conflicts=True)
-        found = _read(client_id)
+        found = _read(client_id, _LOCK)
     if found is None:
         raise LookupError(f"client {client_id} has no account for its risk, and none can be made")
     return found
 
 
-def _read(client_id: UUID) -> State | None:
-    lock, state, own = _execute((_LOCK, _STATE, _OWN), {"client": client_id})
-    if not lock:
+def seen(client_id: UUID) -> State:
+    """The state to be shown, as it is at this moment."""
+    with transaction.atomic():
+        return _read(client_id, _ACCOUNT) or locked(client_id)
+
+
+def _read(client_id: UUID, first: LiteralString) -> State | None:
+    account, state, own = _execute((first, _STATE, _OWN), {"client": client_id})
+    if not account:
         return None
     row = state[0]
     guard = None
@@ -97,7 +106,10 @@ def _read(client_id: UUID) -> State | None:
     return State(
         now=row["now"],
         guard=guard,
-        tripped_at=lock[0]["tripped_at"],
+        tripped_at=account[0]["tripped_at"],
+        trades_since=max(
+            (at for at in (row["trades_since"], account[0]["trades_since"]) if at is not None), default=None
+        ),
         reserved=tuple(Reserved(*values) for values in zip(*columns, strict=True)),
         changed_dials=row["dials"],
         own=Parameters(**own[0]) if own else None,
