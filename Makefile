@@ -2,10 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test oracles drill fuzz bench lock doctor screenshots clean
+.PHONY: help install run test oracles drill drill-orders fuzz bench lock doctor screenshots clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: ## the environment of a developer, in .venv
 	@$(PYTHON) runtime/install.py requirements/dev.txt
@@ -24,6 +24,9 @@ oracles: ## compare the numbers with other libraries, in an environment of their
 drill: install ## the long fault drill: 1,000 jobs while processes and servers are killed
 	@$(BIN)/python -m tests.faults.drill --jobs 1000
 	@$(BIN)/pytest -n 0 -m alone tests
+
+drill-orders: install ## senders of orders killed 50 times at every step, at each venue
+	@$(BIN)/python -m tests.faults.orders --rounds 50
 
 fuzz: install ## longer property tests and fuzzing of the API
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests

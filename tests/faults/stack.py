@@ -127,15 +127,14 @@ class Stack:
             **more,
         }
 
+    def migrate(self) -> None:
+        """Make the tables."""
+        command = [sys.executable, "manage.py", "migrate", "-v0"]
+        subprocess.run(command, cwd=PROJECT_DIR, env=self.environment(), check=True, timeout=60)
+
     def prepare(self) -> None:
         """Migrations, the drill's tables, and the broker."""
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "-v0"],
-            cwd=PROJECT_DIR,
-            env=self.environment(),
-            check=True,
-            timeout=60,
-        )
+        self.migrate()
         with psycopg.connect(self.postgres.url(), autocommit=True) as owner:  # whose tables the logins may then use
             owner.execute(jobs.TABLES.encode())
         self.add("venue", "-m", "tests.faults.venue", str(self.venue_socket), str(self.venue_ledger), str(self.seed))

@@ -9,13 +9,14 @@ import json
 import signal
 import socket
 import sqlite3
+import struct
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Response:
     body: Any
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
+    is_cut: bool = False
+    """Whether the connection breaks half-way."""
 
     def encoded(self) -> bytes:
         """The bytes of the body."""
@@ -73,8 +76,8 @@ class Fault:
 
     ``process``: ``now``, ``never``, or ``late``, which is ``delay`` seconds afterwards. ``answer``: ``true`` what is
     right, ``drop`` hang up, ``hang`` hang up after ``delay`` seconds, ``garbage``, ``status`` with ``status``, ``body``
-    and ``headers``, or ``replace``: what is right with ``replace``'s fields in the place of its own. ``true`` waits
-    ``delay`` seconds before it.
+    and ``headers``, ``cut``: the connection is reset in the middle of what is right, or ``replace``: what is right with
+    ``replace``'s fields in the place of its own. ``true`` waits ``delay`` seconds before it.
     """
 
     method: str = "POST"
@@ -93,8 +96,14 @@ class Fault:
         return self.times > 0 and request.method in self.method.split("|") and request.path.startswith(self.path)
 
 
+RECEIVED = """
+CREATE TABLE IF NOT EXISTS received (method TEXT NOT NULL, path TEXT NOT NULL, query TEXT NOT NULL, body TEXT NOT NULL);
+"""
+"""Every request but a GET as it came, also those that were not processed."""
+
+
 class Ledger:
-    """SQLite on disk: what the venue has done, whatever becomes of its process."""
+    """SQLite on disk: what the venue was asked and has done, whatever becomes of its process."""
 
     def __init__(self, path: Path, schema: str) -> None:
         self.lock = threading.RLock()
@@ -102,7 +111,7 @@ class Ledger:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(schema)
+        self._connection.executescript(RECEIVED + schema)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -149,6 +158,13 @@ class Venue(ABC):
             return Response(200, [dict(row) for row in self.ledger.rows(request.params["sql"])])
         return Response(404, {"error": "no such control"})
 
+    def note(self, request: Request) -> None:
+        """Write down that it came."""
+        if request.method != "GET":
+            with self.ledger.transaction() as connection:
+                values = (request.method, request.path, request.query, request.body.decode("utf-8", "replace"))
+                connection.execute("INSERT INTO received VALUES (?, ?, ?, ?)", values)
+
     def take_fault(self, request: Request) -> Fault | None:
         """The fault that this request meets, used up by that."""
         with self._lock:
@@ -178,6 +194,9 @@ def handler(answer: Callable[[BaseHTTPRequestHandler, Request], Response | None]
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(length)
+            if len(body) < length:  # whoever sent it has died in the middle: this is no request
+                self.close_connection = True
+                return
             request = Request(self.command, parts.path, parts.query, body, headers, self.client_address[0])
             response = answer(self, request)
             if response is None:
@@ -191,6 +210,12 @@ def handler(answer: Callable[[BaseHTTPRequestHandler, Request], Response | None]
             for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
+            if response.is_cut:
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()  # by this a reset
+                return
             self.wfile.write(body)
 
         do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  # the names that the base class calls
@@ -203,6 +228,7 @@ def handler(answer: Callable[[BaseHTTPRequestHandler, Request], Response | None]
 
 def serve(venue: Venue, request: Request) -> Response | None:
     """Answer, or fail as told; None hangs up."""
+    venue.note(request)
     fault = venue.take_fault(request)
     if fault is None:
         return venue.safely(request)
@@ -219,6 +245,8 @@ def serve(venue: Venue, request: Request) -> Response | None:
             return Response(200, None, raw=GARBAGE)
         case "status":
             return Response(fault.status, fault.body, fault.headers)
+        case "cut":
+            return replace(right, is_cut=True)
         case "replace":
             return Response(right.status, _replaced(right.body, fault.replace), right.headers)
     time.sleep(fault.delay)

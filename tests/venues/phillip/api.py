@@ -27,7 +27,8 @@ class PhillipVenue(Venue):
             Book(connection).seed()
 
     def control(self, request: Request) -> Response:
-        """``/market`` symbol, bids, asks · ``/tokens`` lifetime, and revokes all · ``/limits`` per_second, page."""
+        """``/market`` symbol, bids, asks · ``/tokens`` lifetime, and revokes all · ``/limits`` per_second, page ·
+        ``/account`` client_id, secret, cash."""
         fields = json.loads(request.body or b"{}")
         match request.path:
             case "/market":
@@ -40,6 +41,9 @@ class PhillipVenue(Venue):
             case "/limits":
                 self.per_second = fields.get("per_second", self.per_second)
                 self.page = fields.get("page", self.page)
+            case "/account":
+                with self.ledger.transaction() as connection:
+                    Book(connection).add_account(**fields)
             case _:
                 return super().control(request)
         return Response(200, {})

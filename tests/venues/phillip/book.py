@@ -55,9 +55,13 @@ class Book:
     def seed(self) -> None:
         """The first account and the first markets."""
         if self._db.execute("SELECT 1 FROM accounts").fetchone() is None:
-            self._db.execute("INSERT INTO accounts VALUES ('test-client', 'test-client-secret', '1000000.00')")
+            self.add_account("test-client", "test-client-secret", "1000000.00")
             for symbol, (bids, asks) in MARKETS.items():
                 self.set_market(symbol, bids, asks)
+
+    def add_account(self, client_id: str, secret: str, cash: str) -> None:
+        """An account, or new money for one."""
+        self._db.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", (client_id, secret, cash))
 
     def set_market(self, symbol: str, bids: Any, asks: Any) -> None:
         """Move the market; what rests and is met by it trades."""

@@ -1,0 +1,228 @@
+"""One drill at one venue: a sender dies at each of its steps, time and again, and what it left is recovered."""
+
+import importlib
+import random
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from statistics import median
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from tests.faults.orders import senders, verdict
+from tests.faults.orders.desks import Desk
+from tests.faults.orders.processes import Ended, Process, Tell, fork
+from tests.faults.orders.steps import Point
+from tests.faults.stack import Stack
+from trading.core.scope import platform_scope
+from trading.marketdata.models import Candle
+from trading.tenants.models import Client
+
+BARS = 70
+PATIENCE_SECONDS = 60.0
+KILLED = -9
+TRACES = 2
+TRIES = 4
+WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
+"""The first such step is the intent, the last is the outcome."""
+
+
+def prepare(tell: Tell, *, desk: Desk) -> None:
+    """History that makes every symbol worth buying, and the client of a venue that has one."""
+    senders.start_afresh(None)
+    now = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    with platform_scope():
+        for symbol, price in desk.prices.items():
+            for age in range(BARS):
+                close = round(float(price) * (1 - 0.001 * age), 2)
+                Candle.objects.create(
+                    symbol=symbol, time=now - timedelta(days=age), open=close, high=close, low=close, close=close,
+                    volume=1_000_000, source="drill",
+                )  # fmt: skip
+        if desk.client_id is not None:
+            Client.objects.create(id=desk.client_id, name="Drill")
+            senders.connect(desk.client_id, desk.name, desk.account(0))
+
+
+@dataclass
+class Attempt:
+    """One death and what came after it."""
+
+    point: Point
+    who: str
+    died: bool
+    run_id: UUID
+    recovery_seconds: float
+    state: str
+
+
+@dataclass
+class Drill:
+    """``rounds``: how often a process dies at each step. ``without``: what the code is to lack."""
+
+    stack: Stack
+    desk: Desk
+    seed: int
+    rounds: int
+    without: str | None = None
+    steps_at_most: int | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    hung: list[str] = field(default_factory=list)
+    _number: int = 0
+    _login: Process | None = None
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self._log = self.stack.folder.root / "logs" / f"{self.desk.name}.log"
+
+    def run(self) -> dict[str, Any]:
+        """Everything; figures, and under ``wrong`` what did not hold."""
+        began = time.monotonic()
+        with psycopg.connect(self.stack.postgres.url("quantum", "postgres"), autocommit=True) as self.database:
+            assert fork(partial(prepare, desk=self.desk), self._log).wait(60).status == 0, self._log.read_text()
+            try:
+                traces = self._trace()
+                plan = [(who, point) for who, points in traces.items() for point in points] * self.rounds
+                self.rng.shuffle(plan)
+                for who, point in plan:
+                    # How often an answer comes in parts differs, so that a step may be missed.
+                    any(self._attempt(who, point) for _ in range(TRIES))
+            finally:
+                self._end_login()
+            figures, wrong = verdict.of(
+                self.database, self.desk.name, self.desk.books(), deduplicates=self.desk.deduplicates
+            )
+        died = Counter(f"{attempt.who}: {attempt.point}" for attempt in self.attempts if attempt.died)
+        wanted = Counter({f"{who}: {point}": self.rounds for who, points in traces.items() for point in points})
+        wrong["steps at which nobody died"] = [step for step in wanted if not died[step]]
+        wrong["runs that did not end"] = [
+            f"{attempt.run_id} {attempt.state}" for attempt in self.attempts
+            if attempt.state not in ("succeeded", "failed", "cancelled")
+        ]  # fmt: skip
+        wrong["processes that hung"] = self.hung
+        took = [attempt.recovery_seconds for attempt in self.attempts]
+        return {
+            "venue": self.desk.name,
+            "seconds": round(time.monotonic() - began, 1),
+            "steps": {who: [str(point) for point in points] for who, points in traces.items()},
+            "deaths": sum(died.values()),
+            "deaths_by_step": dict(died),
+            "recovery_seconds_median": round(median(took), 2) if took else None,
+            "recovery_seconds_max": round(max(took), 2) if took else None,
+            **figures,
+            "wrong": {name: len(found) for name, found in wrong.items()},
+            "examples": {name: found[:5] for name, found in wrong.items() if found},
+        }
+
+    def _trace(self) -> dict[str, list[Point]]:
+        """The steps of a sender that nobody kills, and of a login's process where there is one.
+
+        Those that come every time: what is read together, and so how often, may differ.
+        """
+        first, _ = self._send(None)
+        for module in first.last("modules") or []:  # what is loaded here, no process has to load
+            importlib.import_module(module)
+        seen: dict[str, list[list[Point]]] = {"sender": [], "login": []}
+        for _ in range(TRACES):
+            ended, login = self._send(None)
+            if ended.last("state") != "succeeded":
+                raise RuntimeError(f"an execution failed by itself: {self._log.read_text()[-6000:]}")
+            seen["sender"].append([Point(*point) for point in ended.every("point")])
+            seen["login"].append(login)
+        traces = {who: [point for point in runs[0] if all(point in run for run in runs)] for who, runs in seen.items()}
+        return {who: self._some(points) for who, points in traces.items() if points}
+
+    def _some(self, points: list[Point]) -> list[Point]:
+        """All steps, or as many as there shall be of those between the intent and the outcome."""
+        if self.steps_at_most is None:
+            return points
+        writing = [number for number, point in enumerate(points) if WRITES_AN_ORDER.search(point.step)]
+        inner = points[writing[0] : writing[-1] + 1] if writing else points
+        chosen = self.rng.sample(range(len(inner)), min(self.steps_at_most, len(inner)))
+        return [inner[number] for number in sorted(chosen)]
+
+    def _attempt(self, who: str, point: Point) -> bool:
+        """A death at ``point`` and what comes after it; whether anybody died there."""
+        ended, _ = self._send(point if who == "sender" else None, point if who == "login" else None)
+        run_id = ended.last("run")
+        if run_id is None:
+            raise RuntimeError(f"a sender did not begin: {ended}\n{self._log.read_text()[-4000:]}")
+        died = ended.status == KILLED if who == "sender" else self._login is None or not self._login.is_running()
+        began = time.monotonic()
+        if who == "login":
+            self._end_login()  # it may have missed its step
+        self._have_login()
+        self._pass_time()
+        done = fork(
+            partial(senders.recover, run_id=UUID(run_id), without=self.without), self._log
+        ).wait(PATIENCE_SECONDS)  # fmt: skip
+        if done.last("state") is None:
+            self.hung.append(f"recovery of {run_id} after {who} at {point}: {done.status}")
+        self.attempts.append(Attempt(point, who, died, UUID(run_id), time.monotonic() - began, str(done.last("state"))))
+        return died
+
+    def _send(self, fatal: Point | None, fatal_to_login: Point | None = None) -> tuple[Ended, list[Point]]:
+        self._number += 1
+        self._pass_time()
+        if fatal_to_login is not None:
+            self._end_login()
+        self._have_login(fatal_to_login)
+        before = len(self._login_points())
+        process = fork(
+            partial(
+                senders.send,
+                broker=self.desk.name,
+                credentials=self.desk.account(self._number),
+                client_id=self.desk.client_id,
+                places=self.desk.places,
+                fatal=fatal,
+                without=self.without,
+            ),
+            self._log,
+        )
+        if fatal_to_login is not None and self._login is not None:
+            while process.is_running() and self._login.is_running():
+                time.sleep(0.002)
+            if self._number % 25:  # the host has died, and the sender with it; at times it lives on without an answer
+                return process.end(), []
+        ended = process.wait(PATIENCE_SECONDS)
+        return ended, self._login_points()[before:]
+
+    def _login_points(self) -> list[Point]:
+        told = self._login.told() if self._login is not None else []
+        return [Point(*message["point"]) for message in told if "point" in message]
+
+    def _pass_time(self) -> None:
+        """Leases have run out, delays are over, the venue's limits are free again."""
+        self.database.execute("UPDATE job_runs SET lease_until = now() - interval '1 ms' WHERE state = 'running'")
+        self.database.execute("DELETE FROM broker_budgets")
+        if self.desk.client_id is not None and self._login is None:
+            self.database.execute("UPDATE ibkr_logins SET leased_until = now()")
+
+    def _have_login(self, fatal: Point | None = None) -> None:
+        """The process of the one client's login, where the venue wants one."""
+        if self.desk.client_id is None or (self._login is not None and self._login.is_running()):
+            return
+        self._end_login()
+        self._pass_time()
+        self._login = fork(
+            partial(
+                senders.hold_login,
+                client_id=self.desk.client_id,
+                credentials=self.desk.account(0),
+                places=self.desk.places,
+                fatal=fatal,
+                without=self.without,
+            ),
+            self._log,
+        )
+
+    def _end_login(self) -> None:
+        if self._login is not None:
+            self._login.end()
+            self._login = None
