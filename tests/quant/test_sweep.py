@@ -9,12 +9,13 @@ import pytest
 from tests.quant.series import walk
 from trading.backtests import registry
 from trading.backtests.strategy import targets_of
+from trading.quant import engine
 from trading.quant.bars import Bars
 from trading.quant.costs import Costs, ParticipationRate, SpreadPct, Stops
-from trading.quant.engine import Account, simulate_account
+from trading.quant.engine import Account, is_lean, simulate_account
 from trading.quant.performance import COLUMNS
 from trading.quant.sizing import FixedFraction, VolatilityTarget
-from trading.quant.sweep import is_lean, sweep
+from trading.quant.sweep import sweep
 
 ONE = walk(400, seed=21, volatility=0.03)
 GRIDS = {
@@ -74,6 +75,35 @@ def test_kernels_give_the_bits_of_single_runs(name, account):
     assert single.tobytes() == swept.tobytes(), [
         (GRIDS[name][row], COLUMNS[column]) for row, column in np.argwhere(single != swept)[:5]
     ]
+
+
+def alternating(bars: int) -> np.ndarray:
+    """A change of mind at every bar, long and short, so that the room for fills and trades must grow."""
+    return np.where(np.arange(bars) % 2, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_the_plain_way_leaves_the_bytes_of_the_general_one(account, monkeypatch):
+    strategy = registry.find("dual_sma").strategy
+    asked = [targets_of("dual_sma", strategy, ONE, chosen) for chosen in GRIDS["dual_sma"]]
+    walk_of_sizes = np.random.default_rng(5).choice([-1.0, -0.5, 0.0, 0.25, 1.0, np.nan], (400, 1))
+    for targets in (*asked, walk_of_sizes, alternating(400), np.zeros(400)):
+        plain = simulate_account(ONE, targets, ACCOUNTS[account])
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "is_lean", lambda *_: False)
+            general = simulate_account(ONE, targets, ACCOUNTS[account])
+        for part in ("fills", "trades", "equity", "cash", "positions"):
+            assert getattr(plain, part).tobytes() == getattr(general, part).tobytes(), part
+        assert plain.ruined_bar == general.ruined_bar
+
+
+@pytest.mark.parametrize("bar", [0, 200, 399])
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_an_infinite_target_is_refused_wherever_it_stands(bar, infinite):
+    targets = np.zeros(400)
+    targets[bar] = infinite
+    with pytest.raises(ValueError, match="finite numbers"):
+        simulate_account(ONE, targets, Account())
 
 
 def test_the_grids_trade_and_one_is_ruined():

@@ -9,6 +9,7 @@ import numpy as np
 from trading.quant.bars import Bars
 from trading.quant.kernels import Floats, frozen
 from trading.quant.parameters import Parameters, checked
+from trading.quant.signals import infinite_nb
 from trading.quant.sweep import KernelRule
 
 P = TypeVar("P", bound=Parameters)
@@ -48,6 +49,8 @@ def targets_of(name: str, strategy: Strategy[Any], bars: Bars, parameters: Mappi
     if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "fiub" or answer.shape != bars.close.shape:
         shape = getattr(answer, "shape", type(answer).__name__)
         raise BrokenStrategy(f"strategy {name} answered {shape}; it must be an array of numbers of {bars.close.shape}")
-    if np.isinf(answer).any():
-        raise BrokenStrategy(f"strategy {name} answered an infinite target at bar {int(np.isinf(answer).argmax())}")
-    return frozen(answer)
+    said = frozen(answer)
+    if infinite_nb(said.reshape(-1)):
+        row = int(np.isinf(said).any(axis=1).argmax())
+        raise BrokenStrategy(f"strategy {name} answered an infinite target at bar {row}")
+    return said

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trading.quant.bars import Bars
-from trading.quant.costs import Costs, Stops
+from trading.quant.costs import Costs, ParticipationRate, Stops
 from trading.quant.kernels import Floats, Integers, frozen
+from trading.quant.lean import lean_nb
 from trading.quant.performance import Metrics, measure, metrics_of
 from trading.quant.records import BOOK, FILL, TRADE, Records, Terms
 from trading.quant.simulation import cash_nb, positions_nb, simulate_nb
@@ -185,27 +186,45 @@ def simulate_account(bars: Bars, targets: npt.ArrayLike, account: Account) -> Re
         traded = bars.select(order)
         wished, own_multipliers, lots = frozen(wished[:, order]), frozen(multipliers[order]), frozen(lots[order])
     room = 64 + bars.close.size // 16  # pages that are not written to cost nothing
+    fills, trades = np.empty(room, FILL), np.empty(room, TRADE)
     equity = np.empty(len(bars))
     cashes = np.empty(len(bars) if account.costs.borrow_cost_bps > 0.0 else 0)
-    fills, trades, filled, closed, ruined = simulate_nb(
-        traded.time,
-        traded.open,
-        traded.high,
-        traded.low,
-        traded.close,
-        traded.volume,
-        wished,
-        frozen(account.sizing.scale(traded, wished)),
-        own_multipliers,
-        lots,
-        traded.complete,
-        account.terms(),
-        np.zeros(columns, BOOK),
-        np.empty(room, FILL),
-        np.empty(room, TRADE),
-        equity,
-        cashes,
-    )
+    scale, terms, ruined, done = frozen(account.sizing.scale(traded, wished)), account.terms(), -1, False
+    if is_lean(bars, account):
+        fills, trades, filled, closed, done = lean_nb(
+            traded.open[:, 0],
+            traded.close[:, 0],
+            wished[:, 0],
+            float(scale[0, 0]),
+            float(own_multipliers[0]),
+            float(lots[0]),
+            terms,
+            equity,
+            np.empty(0),
+            np.zeros(9),
+            fills,
+            trades,
+        )
+    if not done:
+        fills, trades, filled, closed, ruined = simulate_nb(
+            traded.time,
+            traded.open,
+            traded.high,
+            traded.low,
+            traded.close,
+            traded.volume,
+            wished,
+            scale,
+            own_multipliers,
+            lots,
+            traded.complete,
+            terms,
+            np.zeros(columns, BOOK),
+            fills,
+            trades,
+            equity,
+            cashes,
+        )
     fills, trades = fills[:filled], trades[:closed]
     if not sorted_already:
         for records in (fills, trades):
@@ -221,6 +240,20 @@ def simulate_account(bars: Bars, targets: npt.ArrayLike, account: Account) -> Re
         fills=fills,
         trades=trades,
         ruined_bar=None if ruined < 0 else ruined,
+    )
+
+
+def is_lean(bars: Bars, account: Account) -> bool:
+    """Whether `trading.quant.lean` can do it, unless the account is ruined."""
+    return (
+        len(bars.symbols) == 1
+        and bars.complete
+        and isinstance(account.sizing, FixedFraction)
+        and not isinstance(account.costs.slippage, ParticipationRate)
+        and account.costs.borrow_cost_bps == 0.0
+        and account.stops == Stops()
+        and account.fill == "next_open"
+        and account.rebalance == "on_change"
     )
 
 

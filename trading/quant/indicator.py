@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from trading.quant import indicators
 from trading.quant.bars import Bars
@@ -67,11 +68,11 @@ def by_column(kernel: Callable[..., None], inputs: Sequence[Floats], *parameters
     result = np.empty(tables[0].shape)
     for column in range(result.shape[1]):
         values = [frozen(table[:, column]) for table in tables]
-        missing = np.isnan(values[0])
-        for array in values[1:]:
-            missing |= np.isnan(array)
-        there = ~missing if missing.any() else slice(None)
-        values = [frozen(array[there]) for array in values]
+        there: npt.NDArray[np.bool_] | slice = slice(None)
+        if shape[0] and any(np.isnan(array.min()) for array in values):  # the least is NaN where any is
+            missing: npt.NDArray[np.bool_] = np.logical_or.reduce([np.isnan(array) for array in values])
+            there = ~missing
+            values = [frozen(array[there]) for array in values]
         # Made here, since numpy asks for large pages, which cost a tenth of what small ones do when first written to.
         answer = np.empty(values[0].shape[0])
         if answer.shape[0]:

@@ -7,6 +7,15 @@ from trading.quant.kernels import Floats, kernel
 
 
 @kernel
+def infinite_nb(targets: Floats) -> bool:
+    """Whether any target is infinite; many at a time, and without room for an answer to each."""
+    found = False
+    for k in range(targets.shape[0]):
+        found |= abs(targets[k]) == np.inf
+    return found
+
+
+@kernel
 def crossing_nb(values: Floats, fast: int, slow: int, below: float, result: Floats) -> None:
     """1 where the mean of ``fast`` values is above that of ``slow``, ``below`` where it is under it, 0 where equal.
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from trading.quant.bars import Bars
-from trading.quant.costs import ParticipationRate, Stops
-from trading.quant.engine import Account, simulate_account
+from trading.quant.engine import Account, is_lean, simulate_account
 from trading.quant.indicators.zscore import zscore
 from trading.quant.kernels import Floats, frozen
 from trading.quant.lean import REVERSION, sweep_nb
 from trading.quant.performance import COLUMNS
-from trading.quant.sizing import FixedFraction
+from trading.quant.records import FILL, TRADE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,8 @@ def sweep(
             float(periods_per_year),
             float(risk_free),
             float(minimum_return),
+            np.empty(0, FILL),
+            np.empty(0, TRADE),
         )
 
         def part(rows: slice) -> None:
@@ -83,17 +84,3 @@ def sweep(
             periods_per_year=periods_per_year, risk_free=risk_free, minimum_return=minimum_return
         )
     return table
-
-
-def is_lean(bars: Bars, account: Account) -> bool:
-    """Whether `trading.quant.lean` can do it."""
-    return (
-        len(bars.symbols) == 1
-        and bars.complete
-        and isinstance(account.sizing, FixedFraction)
-        and not isinstance(account.costs.slippage, ParticipationRate)
-        and account.costs.borrow_cost_bps == 0.0
-        and account.stops == Stops()
-        and account.fill == "next_open"
-        and account.rebalance == "on_change"
-    )

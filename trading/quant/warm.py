@@ -13,7 +13,7 @@ from trading.quant.bars import DAY_NS, Bars
 from trading.quant.engine import Account, simulate
 from trading.quant.kernels import FOLDER, frozen
 from trading.quant.lean import BREAKOUT, CROSSING, REVERSION
-from trading.quant.signals import breakout_nb, crossing_nb, reversion_nb
+from trading.quant.signals import breakout_nb, crossing_nb, infinite_nb, reversion_nb
 from trading.quant.sizing import FixedFraction, KellyFraction, Sizing, VolatilityTarget
 from trading.quant.sweep import KernelRule, sweep
 from trading.quant.wishes import wished
@@ -34,10 +34,12 @@ def warm() -> None:
     for name in indicator.names():
         indicator.compute(name, bars, {})
     column, room = frozen(close[:, 0]), np.empty(64)
+    infinite_nb(column)
     crossing_nb(column, 2, 5, 0.0, room)
     breakout_nb(column, column, column, 5, 3, True, room)
     reversion_nb(column, 1.0, 0.0, True, room)
     one = bars.select([0])
+    simulate(one, targets[:, 0])
     for rule in (
         KernelRule(CROSSING, (2, 5, 0.0, 0.0)),
         KernelRule(BREAKOUT, (5, 3, 1.0, 0.0)),
