@@ -231,6 +231,11 @@ def test_what_is_wrong_turns_nothing(http: Http, path: str, body: Any) -> None:
     assert Guard.objects.values().get() == before
 
 
+def test_a_key_that_is_none_turns_nothing(http: Http) -> None:
+    refused(switch(http, True, **{"Idempotency-Key": "two words"}), 422, "validation_error")
+    assert Guard.objects.get().kill_switch is None
+
+
 def test_who_may(http: Http, desk: Client) -> None:
     operator = bearer(User.objects.create_user("op", role="operator"))
     for path, ours, others in (("/risk", TOKEN, KEY), (HALT, KEY, TOKEN)):

@@ -29,11 +29,11 @@ _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 def answered(request: Request, scope: str) -> Response | None:
     """The answer that ``request``'s key was given before, for views that ask a venue before they have their effect.
 
-    None without the header, for a new key, and while the first request is under way. As `once`, it refuses (422) a key
-    that came with another request.
+    None without the header, for a new key, and while the first request is under way. As `once`, it refuses (422) what
+    is no key, and a key that came with another request.
     """
-    key = request.headers.get(HEADER)
-    if key is None or not _KEY.fullmatch(key):
+    key = _key(request)
+    if key is None:
         return None
     row = _kept(_place(request, scope), key)
     return None if row is None else _again(row, _fingerprint(request))
@@ -47,12 +47,10 @@ def once(request: Request, scope: str, act: Callable[[], Response]) -> Response:
     the header ``act`` just runs. The same key with another request is refused (422). After `KEPT` a key is forgotten,
     and is as new. Answers are kept as they are: do not use this for one that holds a secret.
     """
-    key = request.headers.get(HEADER)
+    key = _key(request)
     if key is None:
         with transaction.atomic():
             return act()
-    if not _KEY.fullmatch(key):
-        raise invalid(["header", HEADER], "must be 1 to 128 printable ASCII characters without spaces")
     place, fingerprint = _place(request, scope), _fingerprint(request)
     with transaction.atomic():
         _take_turn(f"idempotency:{place}:{key}")
@@ -73,6 +71,13 @@ def once(request: Request, scope: str, act: Callable[[], Response]) -> Response:
             },
         )
         return response
+
+
+def _key(request: Request) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid(["header", HEADER], "must be 1 to 128 printable ASCII characters without spaces")
+    return key
 
 
 def _place(request: Request, scope: str) -> str:

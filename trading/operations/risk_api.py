@@ -134,7 +134,7 @@ class ResetView(ScopedView):
         operation_id="risk_reset",
         request=ResetSerializer,
         parameters=[KEY],
-        responses={200: GuardSerializer, 503: ErrorSerializer},
+        responses={200: GuardSerializer, 422: ErrorSerializer, 503: ErrorSerializer},
     )
     def post(self, request: Request) -> Response:
         """Count trades from now on, close the circuit breakers, and give the kill switch back to the environment."""
