@@ -24,7 +24,7 @@ def hands() -> Hands:
     return Hands()
 
 
-def stream(client: Client, run_hash: str, last: str = "") -> tuple[int, list[dict[str, Any]]]:
+def stream(client: Client, run_hash: str, last: str = "", path: str = "runs") -> tuple[int, list[dict[str, Any]]]:
     """What an EventSource of the client's user hears until the stream ends."""
     user = User.objects.filter(client=client).first() or User.objects.create_user(
         "eve", client=client, role=Role.READ_ONLY
@@ -32,7 +32,7 @@ def stream(client: Client, run_hash: str, last: str = "") -> tuple[int, list[dic
     headers = {"Authorization": f"Bearer {issue_access_token(user)}", **({"Last-Event-ID": last} if last else {})}
 
     async def heard() -> tuple[int, bytes]:
-        answer = await AsyncClient().get(f"/runs/{run_hash}/events", headers=headers)
+        answer = await AsyncClient().get(f"/{path}/{run_hash}/events", headers=headers)
         if not answer.streaming:
             return answer.status_code, b""
         found = b"".join([part async for part in answer])

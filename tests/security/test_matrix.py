@@ -21,7 +21,7 @@ from pytest_django import Settings
 
 from tests.security.conftest import JSON, bearer, signed
 from tests.security.routes import NOT_IN_THE_API, Route, routes
-from trading.backtests.models import Preset, Run
+from trading.backtests.models import Kind, Preset, Run
 from trading.jobs import processes, services
 from trading.jobs.models import JobRun
 from trading.tenants.models import Client, Role, User
@@ -30,7 +30,7 @@ from trading.tenants.permissions import HOLDERS, Holder, Permission
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MISSING = UUID("00000000-0000-7000-8000-0000000000ff")
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
-OF_A_CLIENT = re.compile(r"<\w+:(client_id|run_id|preset_id|run_hash)>")
+OF_A_CLIENT = re.compile(r"<\w+:(client_id|run_id|preset_id|run_hash|sweep_hash)>")
 KEYS = {Holder.CRON: "CRON_SECRET", Holder.ADMIN_KEY: "ADMIN_API_KEY", Holder.ADMIN_TOKEN: "QT_ADMIN_TOKEN"}
 KEY_HEADERS = {Holder.CRON: "X-Cron-Secret", Holder.ADMIN_KEY: "X-Admin-Key", Holder.ADMIN_TOKEN: "X-Admin-Token"}
 SENDERS = (*Role.values, *KEYS, Holder.TASK_SIGNATURE, "other_owner", "anonymous", "expired", "forged")
@@ -75,6 +75,11 @@ PLACES: dict[str, Place] = {
     "runs/<str:run_hash>/artifacts": Place({"GET": 409}),  # it has not finished
     "runs/<str:run_hash>/artifacts/<path:name>": Place({"GET": 409}),
     "runs/<str:run_hash>/events": OPEN,
+    "sweeps": Place({"GET": 200, "POST": 422}, {}),
+    "sweeps/<str:sweep_hash>": OPEN,
+    "sweeps/<str:sweep_hash>/artifacts": Place({"GET": 409}),  # it has not finished
+    "sweeps/<str:sweep_hash>/artifacts/<path:name>": Place({"GET": 409}),
+    "sweeps/<str:sweep_hash>/events": OPEN,
     "presets": Place({"GET": 200, "POST": 422}, {}),
     "presets/<str:preset_id>": Place({"GET": 200, "DELETE": 204}),
     "clients/onboard": Place({"POST": 422}, {}),
@@ -111,7 +116,7 @@ def world(sample_jobs: None) -> World:
         role: User.objects.create_user(role, role=role, client=None if role == Role.OPERATOR else own) for role in Role
     }
     users["other_owner"] = User.objects.create_user("other", role=Role.OWNER, client=other)
-    runs, presets, backtests = {}, {}, {}
+    runs, presets, backtests, sweeps = {}, {}, {}, {}
     for whose, client in (("own", own), ("other", other)):
         runs[whose] = str(services.enqueue("execution-cycle", client_id=client.id).run.id)
         preset_id = ("a" if whose == "own" else "b") * 64
@@ -126,6 +131,21 @@ def world(sample_jobs: None) -> World:
             code_version="c",
             lock_hash="l",
         )
+        sweeps[whose] = ("4" if whose == "own" else "5") * 64
+        Run.objects.create(
+            client=client,
+            kind=Kind.SWEEP,
+            run_hash=sweeps[whose],
+            config={
+                "config": {"symbol": "TEST", "strategy": {"name": "dual_sma"}},
+                "parameters": {},
+                "search": "grid",
+                "objective": "sharpe",
+            },
+            data_hash="d",
+            code_version="c",
+            lock_hash="l",
+        )
     processes.report("test/worker", kind="worker", code_version="test")
     return World(
         own,
@@ -136,6 +156,7 @@ def world(sample_jobs: None) -> World:
             "run_id": {**runs, "missing": str(MISSING)},
             "preset_id": {**presets, "missing": "c" * 64},
             "run_hash": {**backtests, "missing": "3" * 64},
+            "sweep_hash": {**sweeps, "missing": "6" * 64},
             "name": dict.fromkeys(("own", "other", "missing"), "manifest.json"),
             "job": {"own": "sample-one", "other": "sample-one", "missing": "no-such-job"},
         },

@@ -8,7 +8,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from trading.backtests.models import Manifest, Preset, Run
+from trading.backtests.models import Chunk, Manifest, Preset, Run, Trial
 from trading.jobs.admin import Ledger
 
 
@@ -31,16 +31,16 @@ class _Kept(Ledger):
 
 @admin.register(Run)
 class RunAdmin(_Kept):
-    """Runs, newest first."""
+    """Runs and sweeps, newest first."""
 
-    list_display = ["__str__", "client", "shown_strategy", "shown_manifest", "created_at", "finished_at"]
+    list_display = ["__str__", "kind", "client", "shown_strategy", "shown_manifest", "created_at", "finished_at"]
     search_fields = ["run_hash__startswith"]
     search_help_text = "The beginning of a run hash."
 
     @display(description="strategy")
     def shown_strategy(self, run: Run) -> str:
         """Its name."""
-        return str(run.config["strategy"]["name"])
+        return str(run.backtest["strategy"]["name"])
 
     @display(description="manifest")
     def shown_manifest(self, run: Run) -> str:
@@ -64,3 +64,21 @@ class PresetAdmin(_Kept):
     list_display = ["name", "client", "preset_id", "created_at"]
     search_fields = ["name", "preset_id__startswith"]
     search_help_text = "A name, or the beginning of an id."
+
+
+@admin.register(Trial)
+class TrialAdmin(_Kept):
+    """What every client has tried on which market."""
+
+    list_display = ["__str__", "client", "market", "sharpe", "created_at"]
+    search_fields = ["strategy"]
+    search_help_text = "A strategy."
+
+
+@admin.register(Chunk)
+class ChunkAdmin(_Kept):
+    """Parts of sweeps that are being worked out."""
+
+    list_display = ["__str__", "client", "run"]
+    list_select_related = ["client", "run"]
+    exclude = ["body"]

@@ -1,7 +1,7 @@
 """``/runs`` and its sub-resources."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from trading.backtests import manifest, selectors, services
 from trading.backtests.candles import NoCandles, TooManyCandles
 from trading.backtests.config import RunConfig
-from trading.backtests.models import Run
+from trading.backtests.models import Kind, Run
 from trading.backtests.parsing import InvalidConfig, parse
 from trading.backtests.serializers import (
     BacktestListSerializer,
@@ -23,6 +23,7 @@ from trading.backtests.serializers import (
     ManifestSerializer,
     SubmittedSerializer,
 )
+from trading.backtests.sweeps.config import SweepConfig
 from trading.core.errors import ApiError, Invalid, NotFound, invalid
 from trading.core.idempotency import once
 from trading.core.middleware import request_id
@@ -36,6 +37,16 @@ from trading.tenants.scope import ScopedView
 ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 404: ErrorSerializer}
 LIST_ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 422: ErrorSerializer}
 TYPES = {".json": "application/json", ".csv": "text/csv; charset=utf-8", ".html": "text/html; charset=utf-8"}
+IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="An ETag.")
+ARTIFACT_ANSWERS: Any = {
+    (200, "application/json"): OpenApiTypes.BINARY,
+    (200, "text/csv"): OpenApiTypes.BINARY,
+    (200, "text/html"): OpenApiTypes.BINARY,
+    304: None,
+    **ERRORS,
+    409: ErrorSerializer,
+    500: ErrorSerializer,
+}
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
@@ -61,12 +72,53 @@ def configuration(value: Mapping[str, Any], *, loc: tuple[str, ...] = ("body",))
         raise Invalid([{**item, "loc": [*loc, *item["loc"]]} for item in error.errors]) from None
 
 
-def run_of(who: Caller, run_hash: str) -> Run:
-    """The newest run of that hash that they may see; another's is as if it did not exist."""
-    run = selectors.newest(selectors.visible(who), run_hash)
+def run_of(who: Caller, run_hash: str, kind: Kind = Kind.RUN) -> Run:
+    """The newest run or sweep of that hash that they may see; another's is as if it did not exist."""
+    run = selectors.newest(selectors.visible(who, kind), run_hash)
     if run is None:
-        raise NotFound("There is no such run.")
+        raise NotFound(f"There is no such {kind}.")
     return run
+
+
+def listed(request: Request, kind: Kind) -> Response:
+    """A page of runs or sweeps, newest first."""
+    found, following = page(request, selectors.visible(caller(request), kind), filters=())
+    runs = [run for run in found if isinstance(run, Run)]
+    known = selectors.job_runs(runs)
+    rows = [selectors.summary(run, known.get(run.job_run_id) if run.job_run_id else None) for run in runs]
+    return Response({"results": rows, "next": following})
+
+
+def detailed(run: Run) -> Response:
+    """One run or sweep in full."""
+    job = selectors.job_runs([run]).get(run.job_run_id) if run.job_run_id else None
+    return Response(selectors.detail(run, job))
+
+
+def submission(request: Request, config: RunConfig | SweepConfig, client_id: UUID, loc: Sequence[str]) -> Response:
+    """Have ``config`` worked out, once for an Idempotency-Key; ``loc`` is where its backtest stands in the body."""
+
+    def act() -> Response:
+        try:
+            submitted = services.submit(
+                config, client_id=client_id, by=request.user.username, request_id=request_id(request._request)
+            )
+        except NoCandles as error:
+            field = "symbol" if services.backtest_of(config).symbol else "symbols"
+            raise invalid([*loc, field], str(error)) from None
+        except TooManyCandles as error:
+            raise invalid([*loc, "start"], str(error)) from None
+        run = submitted.run
+        job = selectors.job_runs([run]).get(run.job_run_id) if run.job_run_id else None
+        answer = {
+            f"{run.kind}_hash": run.run_hash,
+            "status": selectors.status(run, job),
+            "job_run_id": str(run.job_run_id),
+            "reused": not submitted.started,
+        }
+        return Response(answer, status=202 if submitted.started else 200)
+
+    return once(request, f"user:{request.user.pk}", act)
 
 
 class RunsView(ScopedView):
@@ -84,11 +136,7 @@ class RunsView(ScopedView):
     )
     def get(self, request: Request) -> Response:
         """Runs, newest first."""
-        found, following = page(request, selectors.visible(caller(request)), filters=())
-        runs = [run for run in found if isinstance(run, Run)]
-        known = selectors.job_runs(runs)
-        rows = [selectors.summary(run, known.get(run.job_run_id) if run.job_run_id else None) for run in runs]
-        return Response({"results": rows, "next": following})
+        return listed(request, Kind.RUN)
 
     @extend_schema(
         operation_id="runs_create",
@@ -100,27 +148,7 @@ class RunsView(ScopedView):
         """Have a configuration worked out: 202 when that begins, 200 when it was submitted before."""
         client_id = client_of(request)
         config = configuration(body_of(request))
-
-        def act() -> Response:
-            try:
-                submitted = services.submit(
-                    config, client_id=client_id, by=request.user.username, request_id=request_id(request._request)
-                )
-            except NoCandles as error:
-                raise invalid(["body", "symbol" if config.symbol else "symbols"], str(error)) from None
-            except TooManyCandles as error:
-                raise invalid(["body", "start"], str(error)) from None
-            run = submitted.run
-            job = selectors.job_runs([run]).get(run.job_run_id) if run.job_run_id else None
-            answer = {
-                "run_hash": run.run_hash,
-                "status": selectors.status(run, job),
-                "job_run_id": str(run.job_run_id),
-                "reused": not submitted.started,
-            }
-            return Response(answer, status=202 if submitted.started else 200)
-
-        return once(request, f"user:{request.user.pk}", act)
+        return submission(request, config, client_id, ("body",))
 
 
 class RunView(ScopedView):
@@ -131,9 +159,7 @@ class RunView(ScopedView):
     @extend_schema(operation_id="runs_retrieve", responses={200: BacktestSerializer, **ERRORS})
     def get(self, request: Request, run_hash: str) -> Response:
         """With its configuration, where it stands, and its metrics once it has finished."""
-        run = run_of(caller(request), run_hash)
-        job = selectors.job_runs([run]).get(run.job_run_id) if run.job_run_id else None
-        return Response(selectors.detail(run, job))
+        return detailed(run_of(caller(request), run_hash))
 
 
 class ArtifactsView(ScopedView):
@@ -147,11 +173,15 @@ class ArtifactsView(ScopedView):
     )
     def get(self, request: Request, run_hash: str) -> HttpResponse:
         """The manifest, as the bytes that were written."""
-        found = _manifest(run_of(caller(request), run_hash))
-        return HttpResponse(found.body, content_type="application/json")
+        return manifest_answer(run_of(caller(request), run_hash))
 
 
-class _Whatever(BaseContentNegotiation):
+def manifest_answer(run: Run) -> HttpResponse:
+    """The manifest of a run or sweep, as the bytes that were written."""
+    return HttpResponse(_manifest(run).body, content_type="application/json")
+
+
+class Whatever(BaseContentNegotiation):
     """An artifact has one form, whatever the caller would rather have."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
@@ -167,41 +197,37 @@ class ArtifactView(ScopedView):
     """One artifact."""
 
     needs = {"GET": Permission.SEE_ACCOUNT}
-    content_negotiation_class = _Whatever
+    content_negotiation_class = Whatever
 
     @extend_schema(
         operation_id="runs_artifact",
-        parameters=[OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="An ETag.")],
-        responses={
-            (200, "application/json"): OpenApiTypes.BINARY,
-            (200, "text/csv"): OpenApiTypes.BINARY,
-            (200, "text/html"): OpenApiTypes.BINARY,
-            304: None,
-            **ERRORS,
-            409: ErrorSerializer,
-            500: ErrorSerializer,
-        },
+        parameters=[IF_NONE_MATCH],
+        responses=ARTIFACT_ANSWERS,
     )
     def get(self, request: Request, run_hash: str, name: str) -> HttpResponseBase:
         """Its bytes, after they were found to be those of the manifest. The ETag is their SHA-256."""
-        run = run_of(caller(request), run_hash)
-        found = _manifest(run)
-        if name == manifest.NAME:
-            return HttpResponse(found.body, content_type=TYPES[".json"])
-        entry = found.entry(name)
-        if entry is None:
-            raise NotFound("The run left no such artifact; GET its /artifacts lists those that it did.")
-        headers = {"ETag": f'"{entry.sha256}"', "Cache-Control": "private, no-cache"}
-        if _matches(request.headers.get("If-None-Match", ""), entry.sha256):
-            return HttpResponse(status=304, headers=headers)
-        try:
-            file = services.store().open(run.client_id, run.id, entry)
-        except manifest.Tampered as error:
-            raise _corrupt(str(error)) from None
-        suffix = name[name.rfind(".") :]
-        if suffix == ".html":
-            headers["Content-Security-Policy"] = PAGE_POLICY
-        return FileResponse(file, content_type=TYPES.get(suffix, "application/octet-stream"), headers=headers)
+        return artifact_answer(request, run_of(caller(request), run_hash), name)
+
+
+def artifact_answer(request: Request, run: Run, name: str) -> HttpResponseBase:
+    """One artifact of a run or sweep; 304 when the caller has it."""
+    found = _manifest(run)
+    if name == manifest.NAME:
+        return HttpResponse(found.body, content_type=TYPES[".json"])
+    entry = found.entry(name)
+    if entry is None:
+        raise NotFound(f"The {run.kind} left no such artifact; GET its /artifacts lists those that it did.")
+    headers = {"ETag": f'"{entry.sha256}"', "Cache-Control": "private, no-cache"}
+    if _matches(request.headers.get("If-None-Match", ""), entry.sha256):
+        return HttpResponse(status=304, headers=headers)
+    try:
+        file = services.store().open(run.client_id, run.id, entry)
+    except manifest.Tampered as error:
+        raise _corrupt(str(error)) from None
+    suffix = name[name.rfind(".") :]
+    if suffix == ".html":
+        headers["Content-Security-Policy"] = PAGE_POLICY
+    return FileResponse(file, content_type=TYPES.get(suffix, "application/octet-stream"), headers=headers)
 
 
 PAGE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'"
@@ -213,7 +239,7 @@ def _manifest(run: Run) -> manifest.Manifest:
     except manifest.Tampered as error:
         raise _corrupt(str(error)) from None
     if found is None:
-        raise ApiError(409, "not_finished", "The run has not finished; follow its /events.")
+        raise ApiError(409, "not_finished", f"The {run.kind} has not finished; follow its /events.")
     return found
 
 

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rest_framework.exceptions import APIException
 
 from trading.backtests.api import run_of
-from trading.backtests.models import Run
+from trading.backtests.models import Kind, Run
 from trading.core import errors
 from trading.core.scope import scope_of_run
 from trading.jobs import events
@@ -59,10 +59,20 @@ async def run_events(request: HttpRequest, run_hash: str) -> HttpResponse | Stre
 
     With ``Last-Event-ID`` what came up to that event is left out; 204 when nothing is left, so that a browser stops.
     """
+    return await _told(request, run_hash, Kind.RUN)
+
+
+@needs(GET=Permission.SEE_ACCOUNT)
+async def sweep_events(request: HttpRequest, sweep_hash: str) -> HttpResponse | StreamingHttpResponse:
+    """As `run_events`, of a sweep; ``progress`` counts the parts that have been worked out."""
+    return await _told(request, sweep_hash, Kind.SWEEP)
+
+
+async def _told(request: HttpRequest, run_hash: str, kind: Kind) -> HttpResponse | StreamingHttpResponse:
     try:
         if request.method != "GET":
             raise errors.ApiError(405, "method_not_allowed", "Only GET is answered here.", headers={"Allow": "GET"})
-        watched = await sync_to_async(_check)(request, run_hash)
+        watched = await sync_to_async(_check)(request, run_hash, kind)
         after = _last_id(request)
         seen = await sync_to_async(look)(watched)
         if seen is not None and seen.ended and all(event.id <= after for event in seen.events):
@@ -82,11 +92,11 @@ class Watched:
     client_id: UUID | None
 
 
-def _check(request: HttpRequest, run_hash: str) -> Watched:
+def _check(request: HttpRequest, run_hash: str, kind: Kind) -> Watched:
     try:
         who = caller(admitted(request, Permission.SEE_ACCOUNT))
         with scope_of(who):
-            return Watched(run_of(who, run_hash).id, who.client_id)
+            return Watched(run_of(who, run_hash, kind).id, who.client_id)
     finally:
         connections.close_all()
 
@@ -109,7 +119,7 @@ def look(watched: Watched) -> Seen | None:
 def life(run: Run) -> Seen:
     """What has happened to ``run``, from the ledger's record of its attempts."""
     job = JobRun.objects.filter(id=run.job_run_id or UUID(int=0)).first()
-    happened = [Event((0, 0), "queued", {"run_hash": run.run_hash, "at": _at(run.created_at)})]
+    happened = [Event((0, 0), "queued", {f"{run.kind}_hash": run.run_hash, "at": _at(run.created_at)})]
     last = 0
     for attempt in job.attempts.order_by("number") if job is not None else ():
         last = attempt.number

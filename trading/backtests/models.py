@@ -1,4 +1,6 @@
-"""Runs, the chain of their manifests, and presets: each belongs to one client."""
+"""Runs and sweeps, the chain of their manifests, trials, promotions and presets: each belongs to one client."""
+
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -9,11 +11,22 @@ from trading.core.ids import uuid7
 HASH_LENGTH = 64
 
 
+class Kind(models.TextChoices):
+    """What a row of `Run` is the working out of."""
+
+    RUN = "run", "one backtest"
+    SWEEP = "sweep", "a search over many"
+
+
 class Run(models.Model):
-    """One configuration, worked out on one set of candles by one version of the code and of its dependencies."""
+    """One configuration, worked out on one set of candles by one version of the code and of its dependencies.
+
+    A sweep is one too: its configuration is that of a search, and ``run_hash`` its hash.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.RUN, db_default=Kind.RUN.value)
     run_hash = models.CharField(max_length=HASH_LENGTH, help_text="SHA-256 of the configuration's canonical JSON.")
     config = models.JSONField(help_text="The configuration with every default filled in.")
     data_hash = models.CharField(max_length=HASH_LENGTH, help_text="SHA-256 of the candles used.")
@@ -43,13 +56,64 @@ class Run(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="backtest_runs_by_client", fields=["client", "-id"]),
+            models.Index(name="backtest_runs_by_client", fields=["client", "kind", "-id"]),
             models.Index(name="backtest_runs_by_hash", fields=["run_hash", "-id"]),
             models.Index(name="backtest_runs_by_job_run", fields=["job_run_id"]),
         ]
 
     def __str__(self) -> str:
         return self.run_hash[:12]
+
+    @property
+    def backtest(self) -> dict[str, Any]:
+        """The configuration of the backtest; of a sweep, the one that it varies."""
+        found: dict[str, Any] = self.config["config"] if self.kind == Kind.SWEEP else self.config
+        return found
+
+
+class Chunk(models.Model):
+    """What one part of a sweep came to; it goes when the sweep has finished."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="chunks", db_index=False)
+    start = models.PositiveIntegerField(help_text="Its first point's place among the sweep's points.")
+    stop = models.PositiveIntegerField(help_text="The place after its last point's.")
+    body = models.BinaryField(help_text="Figures of its points, as arrays.")
+
+    class Meta:
+        db_table = "backtest_chunks"
+        constraints = [
+            models.UniqueConstraint(name="backtest_chunks_once", fields=["run", "start"]),
+            models.CheckConstraint(name="backtest_chunks_not_empty", condition=Q(start__lt=models.F("stop"))),
+        ]
+        indexes = [models.Index(name="backtest_chunks_by_client", fields=["client"])]
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.stop}"
+
+
+class Trial(models.Model):
+    """One thing that a client has tried on one market; it stays when the run that tried it goes.
+
+    A promotion asks how many there are: the best of many looks good by luck.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    market = models.UUIDField(help_text="Which symbols at which timeframe, hashed.")
+    trial = models.UUIDField(help_text="Everything that decides the result beside the candles, hashed.")
+    strategy = models.CharField(max_length=64)
+    sharpe = models.FloatField(null=True, help_text="Per bar; empty when the equity fell to zero.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "backtest_trials"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(name="backtest_trials_once", fields=["client", "market", "trial"])]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} {self.trial}"
 
 
 class Manifest(models.Model):

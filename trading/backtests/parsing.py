@@ -10,7 +10,7 @@ from django.conf import settings
 from pydantic import ValidationError
 
 from trading.backtests import canonical, registry
-from trading.backtests.config import PERIODS_PER_YEAR, Execution, Indicator, Risk, RunConfig, Slippage, Strategy
+from trading.backtests.config import PERIODS_PER_YEAR, Execution, Indicator, Part, Risk, RunConfig, Slippage, Strategy
 from trading.backtests.registry import UnknownStrategy
 from trading.backtests.strategy import BrokenStrategy
 from trading.quant import indicator
@@ -40,13 +40,17 @@ def parse(value: Mapping[str, Any]) -> RunConfig:
     JSON has one kind of number, so ``5.0`` is taken where a whole number is asked for.
     """
     try:
-        config = RunConfig.model_validate_json(json.dumps(_whole_numbers(value), allow_nan=False))
+        config = RunConfig.model_validate_json(json.dumps(whole_numbers(value), allow_nan=False))
     except ValidationError as error:
-        found = [{"loc": list(item["loc"]), "message": _message(item)} for item in _errors(error)]
-        raise InvalidConfig(found) from None
+        raise InvalidConfig(faults(error)) from None
     except ValueError as error:
         raise InvalidConfig([{"loc": [], "message": str(error)}]) from None
     return _completed(config)
+
+
+def faults(error: ValidationError) -> list[dict[str, Any]]:
+    """What is wrong and where, as `InvalidConfig` holds it."""
+    return [{"loc": list(item["loc"]), "message": _message(item)} for item in _errors(error)]
 
 
 def _errors(error: ValidationError) -> list[Any]:
@@ -58,11 +62,12 @@ def _message(item: Any) -> str:
     return str(item["msg"]).removeprefix("Value error, ")
 
 
-def _whole_numbers(value: Any) -> Any:
+def whole_numbers(value: Any) -> Any:
+    """``value`` with 5 for 5.0: JSON has one kind of number. Raises ``ValueError`` for one past what a double holds."""
     if isinstance(value, Mapping):
-        return {name: _whole_numbers(item) for name, item in value.items()}
+        return {name: whole_numbers(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_whole_numbers(item) for item in value]
+        return [whole_numbers(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) <= canonical.LARGEST_INTEGER:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > canonical.LARGEST_INTEGER:
@@ -90,6 +95,16 @@ def _completed(config: RunConfig) -> RunConfig:
             "periods_per_year": periods,
         }
     )
+
+
+def completed_section(section: str, given: Any, config: RunConfig) -> Part:
+    """Another ``strategy``, ``risk`` or ``execution`` for ``config``, with its defaults; raises `InvalidConfig`."""
+    match section:
+        case "strategy":
+            return _strategy(given, config.indicators)
+        case "risk":
+            return _risk(given, config.periods_per_year or PERIODS_PER_YEAR[config.timeframe])
+    return _execution(given)
 
 
 def _strategy(given: Strategy, indicators: Sequence[Indicator]) -> Strategy:

@@ -120,6 +120,60 @@ def months(times: Integers, equity: Floats, initial: float) -> str:
     return _svg(heads + rows + "".join(drawn), summary, width=54 + 12 * cell, height=26 + len(years) * row)
 
 
+def heat(
+    values: Floats,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    *,
+    across: str,
+    down: str,
+    name: str,
+    label: Label,
+    chosen: tuple[int, int] | None = None,
+) -> str:
+    """``values`` of shape (rows, columns) as a map, the first row at the bottom; NaN is an empty cell."""
+    known = values[np.isfinite(values)]
+    largest = max(float(np.abs(known).max(initial=0.0)), 1e-12)
+    left, top = 20 + 7 * max(map(len, rows)), 10
+    width = (WIDTH - left - RIGHT) / len(columns)
+    height = min(34.0, max(12.0, 560 / len(rows)))
+    drawn = []
+    for row, column in np.ndindex(*values.shape):
+        value = float(values[row, column])
+        x, y = left + column * width, top + (len(rows) - 1 - row) * height
+        place = f'x="{x:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{height - 1:.1f}"'
+        if np.isnan(value):
+            drawn.append(f'<rect class="none" {place}/>')
+            continue
+        where = f"{across} {columns[column]}" + (f", {down} {rows[row]}" if down else "")
+        drawn.append(
+            f'<rect class="{"gain" if value >= 0 else "loss"}" fill-opacity="{0.06 + 0.84 * abs(value) / largest:.2f}"'
+            f" {place}><title>{escape(f'{where}: {label(value)}')}</title></rect>"
+        )
+        if width >= 42 and height >= 16:
+            middle = f'x="{x + width / 2:.1f}" y="{y + height / 2 + 4:.1f}"'
+            drawn.append(f'<text class="cell" text-anchor="middle" {middle}>{escape(label(value))}</text>')
+        if chosen == (row, column):
+            drawn.append(f'<rect class="chosen" {place}/>')
+    below = top + len(rows) * height
+    each = max(1, math.ceil(len(columns) * (7 * max(map(len, columns)) + 10) / (WIDTH - left)))
+    heads = "".join(
+        f'<text class="tick" text-anchor="middle" x="{left + (place + 0.5) * width:.1f}" y="{below + 16:.1f}">'
+        f"{escape(word)}</text>"
+        for place, word in enumerate(columns)
+        if place % each == 0
+    )
+    sides = "".join(
+        f'<text class="tick" text-anchor="end" x="{left - 6}" y="{top + (len(rows) - 0.5 - place) * height + 4:.1f}">'
+        f"{escape(word)}</text>"
+        for place, word in enumerate(rows)
+    )
+    named = f'<text class="tick" text-anchor="middle" x="{left + (WIDTH - left) / 2:.1f}" y="{below + 34:.1f}">'
+    axes = f"{named}{escape(across)} →{escape(f'   ↑ {down}') if down else ''}</text>"
+    span = f": from {label(float(known.min()))} to {label(float(known.max()))}" if len(known) else ""
+    return _svg("".join(drawn) + heads + sides + axes, f"{name}{span}", height=math.ceil(below + 42))
+
+
 def thinned(x: Integers, y: Floats) -> tuple[Integers, Floats]:
     """At most `MOST_COLUMNS` columns of ``y``, each by its first, lowest, highest and last point, in their order."""
     if len(x) <= 4 * MOST_COLUMNS:

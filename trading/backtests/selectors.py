@@ -1,5 +1,6 @@
 """Reading runs, their manifests and presets; verifying a client's chain."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,18 +8,21 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from trading.backtests import manifest
-from trading.backtests.models import Manifest, Preset, Run
+from trading.backtests import manifest, trials
+from trading.backtests.config import RunConfig
+from trading.backtests.models import Kind, Manifest, Preset, Run
 from trading.jobs.access import Caller, is_operator
 from trading.jobs.models import JobRun
 from trading.jobs.states import State
+from trading.quant.statistics import Record
 
+_FIGURES = {Kind.RUN: "metrics", Kind.SWEEP: "summary"}
 CONFIG_SHOWN = ("symbol", "symbols", "timeframe", "start", "end")
 
 
-def visible(caller: Caller) -> QuerySet[Run]:
-    """The runs that the caller may see: an operator all, others their client's."""
-    return _of(caller, Run.objects.all())
+def visible(caller: Caller, kind: Kind = Kind.RUN) -> QuerySet[Run]:
+    """The runs or sweeps that the caller may see: an operator all, others their client's."""
+    return _of(caller, Run.objects.filter(kind=kind))
 
 
 def visible_presets(caller: Caller) -> QuerySet[Preset]:
@@ -54,33 +58,56 @@ def status(run: Run, job: JobRun | None) -> str:
 
 
 def summary(run: Run, job: JobRun | None) -> dict[str, Any]:
-    """A run as the list shows it."""
+    """A run or sweep as the list shows it."""
+    varied = {}
+    if run.kind == Kind.SWEEP:
+        varied = {name: run.config[name] for name in ("search", "objective")}
+        varied["parameters"] = sorted(run.config["parameters"])
     return {
-        "run_hash": run.run_hash,
+        f"{run.kind}_hash": run.run_hash,
         "status": status(run, job),
         "job_run_id": None if run.job_run_id is None else str(run.job_run_id),
-        **{name: run.config[name] for name in CONFIG_SHOWN if name in run.config},
-        "strategy": run.config["strategy"]["name"],
+        **{name: run.backtest[name] for name in CONFIG_SHOWN if name in run.backtest},
+        "strategy": run.backtest["strategy"]["name"],
+        **varied,
         "progress": None
         if job is None
         else {"done": job.progress_done, "total": job.progress_total, "note": job.progress_note},
         "error": {"type": job.error_type, "message": job.error_message} if job and job.error_type else None,
-        "metrics": run.metrics,
+        _FIGURES[Kind(run.kind)]: run.metrics,
         "created_at": run.created_at,
         "finished_at": run.finished_at,
     }
 
 
 def detail(run: Run, job: JobRun | None) -> dict[str, Any]:
-    """A run with its configuration and all that it was worked out from."""
+    """A run or sweep with its configuration, all that it was worked out from, and what is left of it by now.
+
+    ``trials`` is not in the artifacts: it grows with all that the client goes on to try.
+    """
     return {
         **summary(run, job),
+        "trials": None if run.metrics is None else deflated(run),
         "config": run.config,
         "data_hash": run.data_hash,
         "code_version": run.code_version,
         "lock_hash": run.lock_hash,
         "manifest_hash": run.manifest_hash or None,
     }
+
+
+def deflated(run: Run) -> dict[str, Any]:
+    """What a finished run's Sharpe ratio, or that of a sweep's best, is worth among all that the client has tried."""
+    found = run.metrics or {}
+    if run.kind == Kind.SWEEP:
+        best = found["best"]
+        record = None
+        if best is not None:
+            bars = best["metrics"]["bars"]
+            record = Record(best["sharpe_per_bar"], best["skewness"], best["kurtosis"], bars - 1)
+        return trials.deflated(run.client_id, RunConfig.model_validate_json(json.dumps(run.backtest)), record)
+    config = RunConfig.model_validate_json(json.dumps(run.config))
+    return trials.deflated(run.client_id, config, trials.record_of(found))
 
 
 def manifest_of(run: Run) -> manifest.Manifest | None:

@@ -37,6 +37,14 @@ class BacktestSummarySerializer(Shape):
     finished_at = serializers.DateTimeField(allow_null=True)
 
 
+class TrialsSerializer(Shape):
+    """What is left of a Sharpe ratio among all that the client has tried on its market, by now; ratios a year."""
+
+    count = serializers.IntegerField()
+    deflated_sharpe = serializers.FloatField(allow_null=True)
+    sharpe_threshold = serializers.FloatField(allow_null=True)
+
+
 class BacktestListSerializer(Shape):
     """A page of runs."""
 
@@ -47,6 +55,56 @@ class BacktestListSerializer(Shape):
 class BacktestSerializer(BacktestSummarySerializer):
     """A run in full."""
 
+    trials = TrialsSerializer(allow_null=True)
+    config = serializers.DictField()
+    data_hash = serializers.CharField()
+    code_version = serializers.CharField()
+    lock_hash = serializers.CharField()
+    manifest_hash = serializers.CharField(allow_null=True)
+
+
+class SweepSubmittedSerializer(Shape):
+    """A submission's answer; ``reused`` when nothing was started."""
+
+    sweep_hash = serializers.CharField()
+    status = serializers.CharField(help_text=STATUS)
+    job_run_id = serializers.UUIDField()
+    reused = serializers.BooleanField()
+
+
+class SweepSummarySerializer(Shape):
+    """A sweep in a list; ``symbol`` or ``symbols`` is there. ``progress`` counts the parts that are done."""
+
+    sweep_hash = serializers.CharField()
+    status = serializers.CharField(help_text=STATUS)
+    job_run_id = serializers.UUIDField(allow_null=True)
+    symbol = serializers.CharField(required=False)
+    symbols = serializers.ListField(child=serializers.CharField(), required=False)
+    timeframe = serializers.CharField()
+    start = serializers.CharField()
+    end = serializers.CharField()
+    strategy = serializers.CharField()
+    search = serializers.CharField()
+    objective = serializers.CharField()
+    parameters = serializers.ListField(child=serializers.CharField())
+    progress = ProgressSerializer(allow_null=True)
+    error = RunErrorSerializer(allow_null=True)
+    summary = serializers.DictField(allow_null=True, help_text="As summary.json: best, overfitting, superiority.")
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class SweepListSerializer(Shape):
+    """A page of sweeps."""
+
+    results = SweepSummarySerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class SweepSerializer(SweepSummarySerializer):
+    """A sweep in full."""
+
+    trials = TrialsSerializer(allow_null=True)
     config = serializers.DictField()
     data_hash = serializers.CharField()
     code_version = serializers.CharField()

@@ -1,6 +1,6 @@
 """Submitting runs, finishing them, pruning them; keeping presets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,21 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from trading.backtests import candles, canonical, manifest, provenance, registry
+from trading.backtests import candles, canonical, manifest, provenance, registry, trials
 from trading.backtests.config import RunConfig
 from trading.backtests.manifest import Identity
-from trading.backtests.models import Manifest, Preset, Run
+from trading.backtests.models import Kind, Manifest, Preset, Run
 from trading.backtests.parsing import strategies_folder
 from trading.backtests.store import ArtifactStore, write
+from trading.backtests.sweeps.config import SweepConfig
 from trading.core.ids import uuid7
 from trading.jobs import services as jobs
 from trading.jobs.models import JobRun
 from trading.jobs.states import RETRYABLE, Trigger
 from trading.tenants.models import Client
 
-JOB = "backtest"
+JOBS = {Kind.RUN: "backtest", Kind.SWEEP: "sweep"}
+"""The job that works each kind out."""
 
 
 class Superseded(RuntimeError):
@@ -42,9 +44,14 @@ def store() -> ArtifactStore:
     return ArtifactStore(Path(settings.QT_ARTIFACTS_DIR))
 
 
-def identity(config: RunConfig, found: Sequence[candles.Series]) -> Identity:
-    """What a run of ``config`` on those candles is worked out from, here and now."""
-    return Identity(config.run_hash, candles.data_hash(found), *code_identity(config))
+def backtest_of(config: RunConfig | SweepConfig) -> RunConfig:
+    """The backtest itself, or the one that a sweep varies."""
+    return config.config if isinstance(config, SweepConfig) else config
+
+
+def identity(config: RunConfig | SweepConfig, found: Sequence[candles.Series]) -> Identity:
+    """What a run or sweep of ``config`` on those candles is worked out from, here and now."""
+    return Identity(config.run_hash, candles.data_hash(found), *code_identity(backtest_of(config)))
 
 
 def code_identity(config: RunConfig) -> tuple[str, str]:
@@ -61,16 +68,17 @@ def code_identity(config: RunConfig) -> tuple[str, str]:
     return canonical.digest([code, *own]) if own else code, provenance.lock_hash()
 
 
-def submit(config: RunConfig, *, client_id: UUID, by: str = "", request_id: str = "") -> Submitted:
-    """Have ``config`` worked out for a client, unless that has been done or is being done.
+def submit(config: RunConfig | SweepConfig, *, client_id: UUID, by: str = "", request_id: str = "") -> Submitted:
+    """Have ``config``, of a run or of a sweep, worked out for a client, unless that has been done or is being done.
 
     Of any number of racing submissions one inserts the run, by the table's unique constraint; the others find it. A run
     that failed or was cancelled is queued again from the step that did not succeed. Raises `candles.NoCandles` and
     `candles.TooManyCandles`.
     """
-    what = identity(config, candles.stored(config))
+    what = identity(config, candles.stored(backtest_of(config)))
+    kind = Kind.SWEEP if isinstance(config, SweepConfig) else Kind.RUN
     with transaction.atomic():
-        new = Run(id=uuid7(), client_id=client_id, config=config.plain(), **asdict(what))
+        new = Run(id=uuid7(), client_id=client_id, kind=kind, config=config.plain(), **asdict(what))
         Run.objects.bulk_create([new], ignore_conflicts=True)
         run = Run.objects.select_for_update(no_key=True).get(client_id=client_id, **asdict(what))
         started = run.id == new.id
@@ -79,7 +87,7 @@ def submit(config: RunConfig, *, client_id: UUID, by: str = "", request_id: str 
         job = None if started else JobRun.objects.filter(id=run.job_run_id or UUID(int=0)).first()
         if job is None:  # new, or failed so long ago that the ledger has forgotten it
             enqueued = jobs.enqueue(
-                JOB,
+                JOBS[kind],
                 {"run_id": str(run.id)},
                 client_id=client_id,
                 trigger=Trigger.API,
@@ -120,13 +128,21 @@ def identity_of(run: Run) -> Identity:
 
 
 def finish(
-    run: Run, artifacts: Mapping[str, bytes], metrics: Mapping[str, Any], *, staged: Path, into: ArtifactStore
+    run: Run,
+    artifacts: Mapping[str, bytes],
+    metrics: Mapping[str, Any],
+    *,
+    tried: Iterable[tuple[RunConfig, float | None]],
+    staged: Path,
+    into: ArtifactStore,
 ) -> manifest.Manifest:
-    """Link a run into its client's chain and put its artifacts in their place.
+    """Count what a run has tried, link it into its client's chain and put its artifacts in their place.
 
-    Called inside the transaction under which the job holds its run. ``staged`` holds ``artifacts``; the manifest joins
-    them there. The client's row is locked, so that the chain grows by one link at a time.
+    Called inside the transaction under which the job holds its run. ``tried``: each configuration with its Sharpe ratio
+    per bar. ``staged`` holds ``artifacts``; the manifest joins them there. The client's row is locked, so that the
+    chain grows by one link at a time.
     """
+    trials.record(run.client_id, tried)
     Client.objects.select_for_update(no_key=True).get(id=run.client_id)
     last = Manifest.objects.filter(client_id=run.client_id).order_by("-position").first()
     sealed = manifest.seal(
@@ -151,16 +167,14 @@ def finish(
 
 
 def prune(client_id: UUID, *, keep: int) -> int:
-    """Delete all but the client's newest ``keep`` runs that are not being worked out, and their artifacts; how many.
+    """Delete all but the client's newest ``keep`` runs and as many sweeps, with their artifacts; how many.
 
-    Their manifests stay, so that the chain can still be verified.
+    What is being worked out stays. Their manifests stay too, so that the chain can still be verified, and the trials
+    that they were count on.
     """
     with transaction.atomic():
-        old = list(
-            Run.objects.select_for_update(skip_locked=True, no_key=True)
-            .filter(client_id=client_id)
-            .order_by("-id")[keep:]
-        )
+        rows = Run.objects.select_for_update(skip_locked=True, no_key=True).filter(client_id=client_id).order_by("-id")
+        old = [run for kind in Kind for run in rows.filter(kind=kind)[keep:]]
         if not old:
             return 0
         live = set(

@@ -38,7 +38,8 @@ svg{width:100%;height:auto;display:block}.grid{stroke:var(--rule)}.tick,.cell{fi
 .cell{fill:var(--ink)}.line{fill:none;stroke:var(--accent);stroke-width:1.6;stroke-linejoin:round}
 .area{fill:var(--accent);opacity:.14}.bar{fill:var(--accent);opacity:.45}.seen{stroke:var(--bad);stroke-width:2.5}
 .end{stroke:var(--muted);stroke-width:1.5;stroke-dasharray:5 4}.mark{stroke:var(--muted);stroke-dasharray:3 4}
-.gain{fill:var(--good)}.loss{fill:var(--bad)}.bad{color:var(--bad)}
+.gain{fill:var(--good)}.loss{fill:var(--bad)}.bad{color:var(--bad)}.none{fill:var(--rule);opacity:.5}
+.chosen{fill:none;stroke:var(--ink);stroke-width:2.5}
 """.strip()
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'"
@@ -59,12 +60,17 @@ def page(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Jud
         section(*_trades(result)),
         section("Configuration", _configuration(config)),
     ]
+    return document(title, f"{period} · run", config.run_hash, sections)
+
+
+def document(title: str, period: str, run_hash: str, sections: Sequence[str]) -> bytes:
+    """A page of ``sections`` under a heading that names the run, as HTML in UTF-8."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f'<h1>{escape(title)}</h1><p class="note">{escape(period)} · run <code>{config.run_hash}</code></p>'
+        f'<h1>{escape(title)}</h1><p class="note">{escape(period)} <code>{run_hash}</code></p>'
         f"{''.join(sections)}</body></html>\n"
     ).encode()
 
@@ -75,7 +81,8 @@ def sections_of(content: bytes) -> str:
     return text[text.index("<section>") : text.rindex("</section>") + len("</section>")]
 
 
-def _figures(rows: Sequence[tuple[str, str, str]]) -> str:
+def figures(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Names, values and notes, side by side."""
     cells = (
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{f'<small>{escape(note)}</small>' if note else ''}</dd></div>"
         for name, value, note in rows
@@ -86,23 +93,23 @@ def _figures(rows: Sequence[tuple[str, str, str]]) -> str:
 def _result(metrics: dict[str, Any], judged: Judged) -> str:
     interval = _intervals(judged)
     error = metrics["sharpe_standard_error"]
-    doubt = interval("sharpe", _two) or ("" if error is None else f"± {error:.2f} (standard error)")
+    doubt = interval("sharpe", two) or ("" if error is None else f"± {error:.2f} (standard error)")
     ruined = metrics["ruined_at"]
     warning = f'<p class="bad">The equity fell to zero at {escape(str(ruined))}; nothing was traded after.</p>'
-    return ("" if ruined is None else warning) + _figures(
+    return ("" if ruined is None else warning) + figures(
         [
-            ("Total return", _percent(metrics["total_return"]), ""),
+            ("Total return", percent(metrics["total_return"]), ""),
             ("Final equity", _money(metrics["final_equity"]), interval("final_equity", _money)),
-            ("Growth a year", _percent(metrics["cagr"]), ""),
-            ("Sharpe ratio a year", _two(metrics["sharpe"]), doubt),
-            ("Chance that it is above zero", _percent(metrics["probabilistic_sharpe"]), "probabilistic Sharpe ratio"),
-            ("Sortino ratio a year", _two(metrics["sortino"]), ""),
-            ("Volatility a year", _percent(metrics["volatility"]), ""),
-            ("Deepest drawdown", _percent(metrics["max_drawdown"]), interval("drawdown", _percent)),
-            ("Calmar ratio", _two(metrics["calmar"]), ""),
-            ("Closed trades", str(metrics["trades"]), f"{_percent(metrics['hit_rate'])} earned something"),
-            ("Profit factor", _two(metrics["profit_factor"]), f"mean trade {_percent(metrics['mean_trade'])}"),
-            ("Exposure", _percent(metrics["exposure"]), f"in the market {_percent(metrics['time_in_market'])} of bars"),
+            ("Growth a year", percent(metrics["cagr"]), ""),
+            ("Sharpe ratio a year", two(metrics["sharpe"]), doubt),
+            ("Chance that it is above zero", percent(metrics["probabilistic_sharpe"]), "probabilistic Sharpe ratio"),
+            ("Sortino ratio a year", two(metrics["sortino"]), ""),
+            ("Volatility a year", percent(metrics["volatility"]), ""),
+            ("Deepest drawdown", percent(metrics["max_drawdown"]), interval("drawdown", percent)),
+            ("Calmar ratio", two(metrics["calmar"]), ""),
+            ("Closed trades", str(metrics["trades"]), f"{percent(metrics['hit_rate'])} earned something"),
+            ("Profit factor", two(metrics["profit_factor"]), f"mean trade {percent(metrics['mean_trade'])}"),
+            ("Exposure", percent(metrics["exposure"]), f"in the market {percent(metrics['time_in_market'])} of bars"),
         ]
     )
 
@@ -122,12 +129,12 @@ def _intervals(judged: Judged) -> Any:
 def _costs(config: RunConfig, metrics: dict[str, Any]) -> str:
     model = config.execution.slippage.model
     slippage = f"{config.execution.slippage_bps:g} bps" if config.execution.slippage_bps else model.replace("_", " ")
-    return _figures(
+    return figures(
         [
             ("Fees", _money(metrics["fees"]), f"{config.execution.fee_bps:g} bps of each fill"),
             ("Slippage", _money(metrics["slippage"]), slippage),
             ("Borrowing", _money(metrics["borrow"]), f"{config.execution.borrow_cost_bps:g} bps a year"),
-            ("Turnover a year", _two(metrics["turnover"]), "traded notional over mean equity"),
+            ("Turnover a year", two(metrics["turnover"]), "traded notional over mean equity"),
         ]
     )
 
@@ -182,11 +189,13 @@ def _configuration(config: RunConfig) -> str:
     return f"<code>{escape(config.canonical().decode())}</code>"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A fraction in per cent; a dash for none."""
     return "-" if value is None else f"{100 * value:.2f}%"
 
 
-def _two(value: float | None) -> str:
+def two(value: float | None) -> str:
+    """A number with two decimals; a dash for none."""
     return "-" if value is None else f"{value:.2f}"
 
 

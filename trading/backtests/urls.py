@@ -3,8 +3,9 @@
 from django.urls import path
 
 from trading.backtests.api import ArtifactsView, ArtifactView, RunsView, RunView
-from trading.backtests.events import run_events
+from trading.backtests.events import run_events, sweep_events
 from trading.backtests.presets import PresetsView, PresetView
+from trading.backtests.sweeps.api import SweepArtifactsView, SweepArtifactView, SweepsView, SweepView
 
 urlpatterns = [
     path("runs", RunsView.as_view()),
@@ -12,6 +13,11 @@ urlpatterns = [
     path("runs/<str:run_hash>/artifacts", ArtifactsView.as_view()),
     path("runs/<str:run_hash>/artifacts/<path:name>", ArtifactView.as_view()),
     path("runs/<str:run_hash>/events", run_events),
+    path("sweeps", SweepsView.as_view()),
+    path("sweeps/<str:sweep_hash>", SweepView.as_view()),
+    path("sweeps/<str:sweep_hash>/artifacts", SweepArtifactsView.as_view()),
+    path("sweeps/<str:sweep_hash>/artifacts/<path:name>", SweepArtifactView.as_view()),
+    path("sweeps/<str:sweep_hash>/events", sweep_events),
     path("presets", PresetsView.as_view()),
     path("presets/<str:preset_id>", PresetView.as_view()),
 ]

@@ -41,7 +41,7 @@ def validated(config: RunConfig, bars: Bars, result: Result, progress: Progress)
     draws: dict[str, Floats] = {}
     if wanted.lookahead:
         progress(0, 1, "look-ahead check")
-        summary["lookahead"] = _lookahead(config, bars)
+        summary["lookahead"] = checked_for_lookahead(config, bars)
     if wanted.permutation is not None:
         with_permutation = wanted.permutation
         summary["permutation"] = _tried(lambda: _permutation(config, with_permutation, result, progress, draws))
@@ -64,7 +64,7 @@ def _tried(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"not_made": str(error)}
 
 
-def _lookahead(config: RunConfig, bars: Bars) -> dict[str, Any]:
+def checked_for_lookahead(config: RunConfig, bars: Bars) -> dict[str, Any]:
     """Whether the strategy says the same when the bars after are not there."""
     name, params = config.strategy.name, config.strategy.params
     strategy = registry.find(name, strategies_folder()).strategy

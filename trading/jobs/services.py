@@ -136,10 +136,14 @@ def admit_due() -> int:
 def retry(run_id: UUID, *, by: str = "") -> JobRun:
     """Queue a run that ended without success again, from the step that did not; raises `WrongState` otherwise.
 
-    ``by`` is who asked for it; the run's record keeps that beside who or what asked for the run.
+    Runs that it had started and that did not succeed are queued again first, and it waits for them as before. ``by`` is
+    who asked for it; the run's record keeps that beside who or what asked for the run.
     """
     with transaction.atomic():
-        run = JobRun.objects.select_for_update(no_key=True).get(id=run_id)
+        # Children before their parent, as their own endings do: in the other order the two would deadlock.
+        locked = JobRun.objects.select_for_update(no_key=True)
+        children = list(locked.filter(parent_id=run_id).exclude(state=State.SUCCEEDED).order_by("id"))
+        run = locked.get(id=run_id)
         if run.state not in RETRYABLE:
             raise WrongState(f"The run is {run.state}; only a failed, discarded or cancelled one can be retried.")
         if (
@@ -147,28 +151,39 @@ def retry(run_id: UUID, *, by: str = "") -> JobRun:
             and JobRun.objects.filter(job=run.job, unique_key=run.unique_key, state__in=LIVE).exists()
         ):
             raise WrongState("Another run of this job is live; wait for it to end, or cancel it, then retry this one.")
-        job = registry.get(run.job)
-        if run.step_index >= len(run.steps) or run.step not in job.step_names:
-            raise WrongState("This version of the code has no such step any more; enqueue a new run instead.")
         if run.parent_id is not None:
             JobRun.objects.filter(id=run.parent_id, state=State.SNOOZED, children_pending__gt=0).update(
                 children_pending=F("children_pending") + 1, progress_done=F("progress_done") - 1
             )
-        if by:
-            run.triggered_by = f"{run.triggered_by.partition(_RETRIED)[0]}{_RETRIED}{by}"[:200]
-        run.state = State.QUEUED
-        run.attempt = 0
-        run.max_attempts = job.max_attempts
-        run.timeout = job.timeout
-        run.scheduled_at = Now()
-        run.rung_at = Now() if run.client_id is None else None
-        run.cancel_requested_at = run.finished_at = None
-        run.error_type = run.error_message = ""
-        run.save()
-        _after_commit(dispatch, run)
+        for child in children:
+            if child.state in RETRYABLE:
+                _queue_again(child, by)
+        _queue_again(run, by, children=len(children))
         _note("job_run.retried", run)
     run.refresh_from_db()
     return run
+
+
+def _queue_again(run: JobRun, by: str, *, children: int = 0) -> None:
+    job = registry.get(run.job)
+    if run.step_index >= len(run.steps) or run.step not in job.step_names:
+        raise WrongState("This version of the code has no such step any more; enqueue a new run instead.")
+    if by:
+        run.triggered_by = f"{run.triggered_by.partition(_RETRIED)[0]}{_RETRIED}{by}"[:200]
+    run.state = State.SNOOZED if children else State.QUEUED
+    run.children_pending = children
+    if children:
+        run.progress_done = max(0, run.progress_total - children)
+    run.attempt = 0
+    run.max_attempts = job.max_attempts
+    run.timeout = job.timeout
+    run.scheduled_at = Now()
+    run.rung_at = Now() if run.client_id is None and not children else None
+    run.cancel_requested_at = run.finished_at = None
+    run.error_type = run.error_message = ""
+    run.save()
+    if not children:
+        _after_commit(dispatch, run)
 
 
 def cancel(run_id: UUID) -> JobRun:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from trading.backtests import candles, services
-from trading.backtests.models import Run
+from trading.backtests import candles, services, trials
+from trading.backtests.models import Kind, Run
 from trading.backtests.parsing import InvalidConfig, parse
 from trading.backtests.work import Work
 from trading.jobs.context import StepContext
@@ -73,7 +73,8 @@ def write(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
         artifacts, metrics = _tried(lambda: (work.artifacts(), work.metrics))
         staged = store.stage(run.id, ctx.claim.fence, artifacts)
         with ctx.transaction():
-            services.finish(run, artifacts, metrics, staged=staged, into=store)
+            tried = [(work.config, trials.sharpe_per_bar(metrics))]
+            services.finish(run, artifacts, metrics, tried=tried, staged=staged, into=store)
     _at_hand.clear()
     store.forget(run.id)
     services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT)
@@ -119,7 +120,7 @@ def _tried(make: Any) -> Any:
 
 
 JOB = Job(
-    slug=services.JOB,
+    slug=services.JOBS[Kind.RUN],
     title="Work out a backtest",
     steps=(Step(load), Step(features), Step(simulate), Step(validate), Step(write, effects=True)),
     arguments=BacktestArguments,

@@ -8,9 +8,9 @@ bytes do not depend on how the work was cut.
 from trading.quant import kernels  # noqa: F401  first of all: it says where machine code is kept
 from trading.quant.statistics.blocks import block_length
 from trading.quant.statistics.bootstrap import Bootstrap, BootstrapResult, Estimate, Interval
-from trading.quant.statistics.overfitting import CrossValidation, OverfittingResult
+from trading.quant.statistics.overfitting import BlockSums, CrossValidation, OverfittingResult
 from trading.quant.statistics.permutation import PermutationResult, PermutationTest
-from trading.quant.statistics.promotion import Policy, Reason, Trials, Verdict, promotable
+from trading.quant.statistics.promotion import Policy, Reason, Trials, Verdict, deflated_by, promotable
 from trading.quant.statistics.replication import Part, Replicated, assemble, evaluate, part, parts, ranges
 from trading.quant.statistics.sharpe import (
     Record,
@@ -20,12 +20,13 @@ from trading.quant.statistics.sharpe import (
     probabilistic_sharpe,
     standard_error,
 )
-from trading.quant.statistics.superiority import SuperiorityResult, SuperiorityTest
+from trading.quant.statistics.superiority import SuperiorityResult, SuperiorityTest, joined_p_values
 from trading.quant.statistics.trades import TradesMonteCarlo, TradesResult
 from trading.quant.statistics.walkforward import Split, WalkForwardResult, summarise, walk_forward
 from trading.quant.statistics.warming import warm
 
 __all__ = [
+    "BlockSums",
     "Bootstrap",
     "BootstrapResult",
     "CrossValidation",
@@ -49,9 +50,11 @@ __all__ = [
     "WalkForwardResult",
     "assemble",
     "block_length",
+    "deflated_by",
     "deflated_sharpe",
     "evaluate",
     "expected_maximum_sharpe",
+    "joined_p_values",
     "minimum_track_record",
     "part",
     "parts",

@@ -5,6 +5,7 @@ Computational Finance 20(4): combinatorially symmetric cross-validation (CSCV).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,6 +38,49 @@ class OverfittingResult:
     loss_probability: float
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class BlockSums:
+    """All that the cross-validation needs of the returns: it can be made of some strategies at a time and joined.
+
+    ``values``: shape (2, blocks, strategies), the sums of the returns and of their squares in each block of ``bars``.
+    """
+
+    values: Floats
+    bars: int
+
+    @classmethod
+    def of(cls, returns: Floats, blocks: int) -> "BlockSums":
+        """Of ``returns``, shape (bars, strategies); the oldest bars that do not fill a block are left out.
+
+        Raises ValueError for fewer than 2 bars a block and for values that are not finite.
+        """
+        values = np.ascontiguousarray(returns, dtype=np.float64)
+        if values.ndim != 2 or not np.isfinite(values).all():
+            raise ValueError("returns are finite, of shape (bars, strategies), with at least 2 strategies in all")
+        size = values.shape[0] // blocks
+        if size < 2:
+            raise ValueError(f"{values.shape[0]} bars are too few for {blocks} blocks: at least 2 bars each")
+        cut = values[values.shape[0] - size * blocks :].reshape(blocks, size, -1)
+        return cls(np.ascontiguousarray(np.stack([cut.sum(axis=1), (cut**2).sum(axis=1)])), size)
+
+    @classmethod
+    def joined(cls, parts: Sequence["BlockSums"]) -> "BlockSums":
+        """Those of all strategies, in the order of ``parts``, which are of the same bars."""
+        return cls(np.ascontiguousarray(np.concatenate([part.values for part in parts], axis=2)), parts[0].bars)
+
+    def require_several(self) -> None:
+        """Raise ValueError for fewer than 2 strategies: one is no search."""
+        if self.values.shape[2] < 2:
+            raise ValueError("returns are of shape (bars, strategies), with at least 2 strategies")
+
+
+def _check(blocks: int, performance: str) -> None:
+    if not 2 <= blocks <= 20 or blocks % 2:
+        raise ValueError(f"the number of blocks is even and between 2 and 20, {blocks} is not")
+    if performance not in ("sharpe", "mean"):
+        raise ValueError(f"performance is 'sharpe' or 'mean', not {performance!r}")
+
+
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
     """``returns``: per period of every strategy that was tried, shape (bars, strategies); leaving some out is cheating.
@@ -52,22 +96,24 @@ class CrossValidation:
     returns: Floats
     blocks: int = 16
     performance: Performance = "sharpe"
-    _sums: Floats = field(init=False, repr=False, compare=False)  # (2, blocks, strategies): of returns, of squares
+    sums: "BlockSums" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        values = np.ascontiguousarray(self.returns, dtype=np.float64)
-        if values.ndim != 2 or values.shape[1] < 2 or not np.isfinite(values).all():
-            raise ValueError("returns are finite, of shape (bars, strategies), with at least 2 strategies")
-        if not 2 <= self.blocks <= 20 or self.blocks % 2:
-            raise ValueError(f"the number of blocks is even and between 2 and 20, {self.blocks} is not")
-        if self.performance not in ("sharpe", "mean"):
-            raise ValueError(f"performance is 'sharpe' or 'mean', not {self.performance!r}")
-        size = values.shape[0] // self.blocks
-        if size < 2:
-            raise ValueError(f"{values.shape[0]} bars are too few for {self.blocks} blocks: at least 2 bars each")
-        cut = values[values.shape[0] - size * self.blocks :].reshape(self.blocks, size, -1)
-        sums = np.stack([cut.sum(axis=1), (cut**2).sum(axis=1)])
-        object.__setattr__(self, "_sums", np.ascontiguousarray(sums))
+        _check(self.blocks, self.performance)
+        object.__setattr__(self, "sums", BlockSums.of(self.returns, self.blocks))
+        self.sums.require_several()
+
+    @classmethod
+    def of_sums(cls, sums: "BlockSums", performance: Performance = "sharpe") -> "CrossValidation":
+        """From what is left of the returns once they have been added up block by block."""
+        blocks = sums.values.shape[1]
+        _check(blocks, performance)
+        sums.require_several()
+        made = object.__new__(cls)
+        for name, value in (("returns", np.empty((0, 0))), ("blocks", blocks), ("performance", performance)):
+            object.__setattr__(made, name, value)
+        object.__setattr__(made, "sums", sums)
+        return made
 
     @property
     def replicates(self) -> int:
@@ -77,9 +123,9 @@ class CrossValidation:
     def replicate(self, start: int, stop: int) -> Floats:
         """Combinations ``start`` ... ``stop - 1``: logit, performance in sample, out of sample of the chosen."""
         rows = np.empty((stop - start, 3))
-        bars = (np.asarray(self.returns).shape[0] // self.blocks) * (self.blocks // 2)
+        bars = self.sums.bars * (self.blocks // 2)
         chosen = combination(start, self.blocks)
-        cross_validate_nb(self._sums, chosen, float(bars), self.performance == "sharpe", rows)
+        cross_validate_nb(self.sums.values, chosen, float(bars), self.performance == "sharpe", rows)
         return rows
 
     def conclude(self, rows: Floats) -> OverfittingResult:

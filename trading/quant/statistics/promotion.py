@@ -71,6 +71,17 @@ class Verdict:
 DEFAULT = Policy()
 
 
+def deflated_by(record: Record, trials: Trials) -> tuple[float, float]:
+    """The deflated Sharpe ratio of ``record``, and the ratio per period that it was held to.
+
+    The trials' variance is taken as at least 1 / (T - 1), what the Sharpe ratio of a worthless strategy varies by its
+    own error: else trials that are copies of each other, or that never traded, would lower the bar for the rest.
+    """
+    variance = max(trials.variance, 1.0 / (record.periods - 1))
+    threshold = expected_maximum_sharpe(trials.count, variance)
+    return deflated_sharpe(record, trials=trials.count, variance=variance), threshold
+
+
 def promotable(
     record: Record, trials: Trials, *, permutation_p: float | None, pbo: float | None, policy: Policy = DEFAULT
 ) -> Verdict:
@@ -80,12 +91,9 @@ def promotable(
     `CrossValidation`; a number that is missing or nan counts against it, except that one trial is no search and needs
     no ``pbo``.
 
-    The trials' variance is taken as at least 1 / (T - 1), what the Sharpe ratio of a worthless strategy varies by its
-    own error: else trials that are copies of each other, or that never traded, would lower the bar for the rest.
+    The deflated ratio is that of `deflated_by`.
     """
-    variance = max(trials.variance, 1.0 / (record.periods - 1))
-    threshold = expected_maximum_sharpe(trials.count, variance)
-    deflated = deflated_sharpe(record, trials=trials.count, variance=variance)
+    deflated, threshold = deflated_by(record, trials)
     reasons = []
     least = 1.0 - policy.alpha
     if not deflated >= least:

@@ -76,23 +76,43 @@ class SuperiorityTest:
         maxima_nb(plan.prefix, plan.scale, plan.offsets, plan.thresholds, plan.guide, seed_word(self.seed), start, rows)
         return rows
 
+    @property
+    def observed(self) -> tuple[float, float]:
+        """The statistics of the reality check and of the test of superior ability: maxima over the strategies.
+
+        They, and the rows of `replicate`, can be had of some strategies at a time, with one seed and one block length,
+        and joined by taking the larger: `joined_p_values`.
+        """
+        plan = self._plan
+        root = math.sqrt(plan.prefix.shape[0] - 1)
+        return root * float(plan.mean.max()), max(0.0, root * float((plan.mean * plan.scale).max()))
+
     def conclude(self, rows: Floats) -> SuperiorityResult:
         """P-values of the observed maxima."""
         plan = self._plan
-        root = math.sqrt(plan.prefix.shape[0] - 1)
-        check = root * float(plan.mean.max())
-        spa = max(0.0, root * float((plan.mean * plan.scale).max()))
+        check, spa = self.observed
+        reality_check, lower, consistent, upper = joined_p_values(rows, (check, spa))
         return SuperiorityResult(
-            reality_check=p_value(rows[:, 0], check),
-            spa_lower=p_value(rows[:, 1], spa),
-            spa_consistent=p_value(rows[:, 2], spa),
-            spa_upper=p_value(rows[:, 3], spa),
+            reality_check=reality_check,
+            spa_lower=lower,
+            spa_consistent=consistent,
+            spa_upper=upper,
             reality_check_statistic=check,
             spa_statistic=spa,
             best=int(np.argmax(plan.mean)),
             block_length=plan.mean_length,
             null=rows,
         )
+
+
+def joined_p_values(rows: Floats, observed: tuple[float, float]) -> tuple[float, float, float, float]:
+    """P-values of the reality check and of SPA's lower, consistent and upper form, from maxima over all strategies.
+
+    ``rows``: shape (replicates, 4), the elementwise maxima of all parts' rows; ``observed``: those of all parts'.
+    """
+    check, spa = observed
+    lower, consistent, upper = (p_value(rows[:, column], spa) for column in (1, 2, 3))
+    return p_value(rows[:, 0], check), lower, consistent, upper
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -85,10 +85,11 @@ def _index(runs: list[Run]) -> bytes:
     plain = {
         "client": [str(run.client_id) for run in runs],
         "run": [str(run.id) for run in runs],
+        "kind": [run.kind for run in runs],
         "run_hash": [run.run_hash for run in runs],
         "manifest_hash": [run.manifest_hash for run in runs],
-        "strategy": tables.text(str(run.config["strategy"]["name"]) for run in runs),
-        "symbols": tables.text(" ".join(run.config.get("symbols") or [run.config["symbol"]]) for run in runs),
+        "strategy": tables.text(str(run.backtest["strategy"]["name"]) for run in runs),
+        "symbols": tables.text(" ".join(run.backtest.get("symbols") or [run.backtest["symbol"]]) for run in runs),
         "created_at": [run.created_at.isoformat() for run in runs],
     }
     figures = {name: [json.dumps((run.metrics or {}).get(name)) for run in runs] for name in FIGURES}

@@ -5,8 +5,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.backtests import candles, manifest, selectors, services
-from trading.backtests.models import Run
+from trading.backtests.models import Kind, Run
 from trading.backtests.parsing import InvalidConfig, parse
+from trading.backtests.sweeps.config import parse as parse_sweep
+from trading.backtests.sweeps.work import SweepWork
 from trading.backtests.work import Work
 from trading.core.scope import tenant_scope
 
@@ -78,9 +80,8 @@ class Command(BaseCommand):
         """The artifacts, worked out anew; or why they cannot be compared."""
         try:
             with tenant_scope(run.client_id):
-                config = parse(run.config)
-                work = Work(config, lambda: candles.stored(config))
-                now, then = services.identity(config, work.series), services.identity_of(run)
+                work = _work(run)
+                now, then = services.identity(work.config, work.series), services.identity_of(run)
                 if now != then:
                     return "; ".join(
                         f"the {name} changed since"
@@ -92,7 +93,7 @@ class Command(BaseCommand):
                         )
                         if one != other
                     )
-                return work.artifacts()
+                return work.artifacts() if isinstance(work, Work) else work.artifacts(work.judgement)
         except (InvalidConfig, LookupError, ValueError) as error:
             return str(error)
 
@@ -102,3 +103,12 @@ class Command(BaseCommand):
         if not faults:
             self.stdout.write("  the chain, every stored byte and every byte worked out again agree")
         return "bad" if faults else "good"
+
+
+def _work(run: Run) -> Work | SweepWork:
+    """The parts of a run or sweep, in memory; raises `InvalidConfig`."""
+    if run.kind == Kind.SWEEP:
+        sweep = parse_sweep(run.config)
+        return SweepWork(sweep, lambda: candles.stored(sweep.config))
+    config = parse(run.config)
+    return Work(config, lambda: candles.stored(config))

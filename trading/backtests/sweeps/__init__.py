@@ -1,0 +1,1 @@
+"""Sweeps: many parameter sets of one backtest, worked out in parts by whichever workers are free."""
