@@ -22,6 +22,7 @@ from trading.quant.statistics import (
     probabilistic_sharpe,
 )
 
+
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """``summary``: as JSON holds it. ``figures``: of each point. ``logits``: of the cross-validation if it was made."""
