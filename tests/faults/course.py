@@ -320,8 +320,9 @@ class Course:
         try:
             self.stack.wait(done, self.settle, "all runs to end")
         except TimeoutError as error:
-            print(f"{error}: {seen}", flush=True)
-            print(self._unended(), flush=True)
+            print(error, flush=True)
+        if seen:
+            print(f"left: {seen}\n{self._unended()}", flush=True)
         took = time.monotonic() - began
         for name in ("beat-1", "beat-2"):
             self.stack.remove(name)
