@@ -22,10 +22,18 @@ from trading.brokers.base import (
 
 
 def eventually(ask: Callable[[], OrderReport | None], seconds: float = 8) -> OrderReport | None:
+    """What is told in the end; that it cannot be told yet is borne until then."""
     deadline = time.monotonic() + seconds
-    while (found := ask()) is None and time.monotonic() < deadline:
+    while True:
+        try:
+            found = ask()
+        except BrokerUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            found = None
+        if found is not None or time.monotonic() > deadline:
+            return found
         time.sleep(0.1)
-    return found
 
 
 @pytest.mark.needs(

@@ -222,10 +222,10 @@ class Trader:
         if fact is not None:
             if fact.has_ended or fact.perm_id in self.books.shown_open:
                 return await self._whole(fact)
-            raise self._failed("order", "not_shown", "the venue shows this order no more, and not how it ended")
+            raise self._unavailable("order", "not_shown", "the venue shows this order no more, and not how it ended")
         known: Known | None = await self.stored(lambda: self.lease.known(client_order_id))
         if any(part.ref == client_order_id for part in self.books.parts.values()):
-            raise self._failed("order", "not_shown", "the venue shows executions of this order, but not the order")
+            raise self._unavailable("order", "not_shown", "the venue shows executions of this order, but not the order")
         if known is None:
             return None
         if known.refusal:
