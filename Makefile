@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test oracles drill drill-orders fuzz bench lock doctor screenshots clean
+.PHONY: help install run test oracles drill races drill-orders fuzz bench lock doctor screenshots clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,9 @@ drill: install ## the long fault drill: 1,000 jobs while processes and servers a
 
 drill-orders: install ## senders of orders killed 50 times at every step, at each venue
 	@$(BIN)/python -m tests.faults.orders --rounds 50
+
+races: install ## 100,000 reviews at once of one limit's room, and 10,000 halts while orders are sent
+	@$(BIN)/python -m tests.risk.races
 
 fuzz: install ## longer property tests and fuzzing of the API
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests

@@ -40,8 +40,8 @@ CONCURRENCY = 2
 
 
 @contextlib.contextmanager
-def platform() -> Iterator[redis.Redis]:
-    """A migrated database and an empty broker of the benchmark's own; the broker's client."""
+def platform(*, durable: bool = True) -> Iterator[redis.Redis]:
+    """A migrated database, which a crash may lose unless it is ``durable``, and an empty broker; its client."""
     with tempfile.TemporaryDirectory(prefix="qt-bench-", ignore_cleanup_errors=True) as folder:
         os.environ.update(
             QT_DATA_DIR=folder,
@@ -55,7 +55,7 @@ def platform() -> Iterator[redis.Redis]:
             **{name: secrets.token_urlsafe(48) for name in SECRETS},
         )
         data = DataFolder.from_environment()
-        with PostgresServer(data), ValkeyServer(data):
+        with PostgresServer(data, durable=durable), ValkeyServer(data):
             subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=PROJECT_DIR, check=True)
             django.setup()
             from django.conf import settings
