@@ -441,3 +441,12 @@ def test_a_commit_that_never_came_leaves_nothing_that_counts(
     hands.work_off()
     assert set(bytes_of(ann, run_hash)) == FILES
     assert list(selectors.chain_faults(alpha.id)) == []
+
+
+def test_nothing_is_worked_out_for_a_client_that_was_closed_meanwhile(ann: Send, hands: Hands, alpha: Client) -> None:
+    run_hash = submitted(ann)
+    job_id = UUID(ann("GET", f"/runs/{run_hash}").json()["job_run_id"])
+    Client.objects.filter(id=alpha.id).update(is_active=False)
+    hands.run(job_id)
+    job = JobRun.objects.get(id=job_id)
+    assert (job.state, job.error_type, job.returned) == (State.FAILED, "InvalidArguments", {})

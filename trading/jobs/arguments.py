@@ -23,12 +23,19 @@ class InvalidArguments(ValueError):
         super().__init__(f"The arguments of job {job!r} are not valid: {places}")
 
 
-def validated(job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | None) -> Any:
-    """``arguments`` as the job's own type; raises `InvalidArguments`."""
+def validated(
+    job: Job[Any], arguments: Mapping[str, Any], *, client_id: UUID | None, client_is_active: bool | None = None
+) -> Any:
+    """``arguments`` as the job's own type; raises `InvalidArguments`.
+
+    ``client_is_active``: whether there is such a client at work, if the caller has just seen; else it is looked up.
+    """
     if job.per_client != (client_id is not None):
         message = "this job runs for one client: name it" if job.per_client else "this job belongs to no client"
         raise InvalidArguments(job.slug, [{"loc": ["client_id"], "message": message}])
-    if client_id is not None and not Client.objects.filter(id=client_id, is_active=True).exists():
+    if client_is_active is None:
+        client_is_active = client_id is None or Client.objects.filter(id=client_id, is_active=True).exists()
+    if not client_is_active:
         raise InvalidArguments(job.slug, [{"loc": ["client_id"], "message": "there is no active client of this id"}])
     try:
         text = _canonical(job.slug, arguments)

@@ -64,6 +64,7 @@ class Claim:
     triggered_by: str
     claimed_at: datetime
     worker: str
+    client_is_active: bool = True
 
     @property
     def step(self) -> str:
@@ -102,7 +103,9 @@ WITH claimed AS (
     SELECT id, fence, steps[step_index + 1], attempt, %(worker)s, %(code_version)s, now(), '', '', '', '' FROM claimed
 )
 SELECT id AS run_id, client_id, job, queue, args, steps, step_index, returned, fence, attempt, max_attempts, parent_id,
-       request_id, triggered_by, now() AS claimed_at
+       request_id, triggered_by, now() AS claimed_at,
+       client_id IS NULL OR EXISTS (SELECT FROM tenants_client c WHERE c.id = client_id AND c.is_active)
+           AS client_is_active
   FROM claimed
 """
 
@@ -123,7 +126,9 @@ def claimed_by(run_id: UUID, *, worker: str, pid: int) -> Claim | None:
     rows = execute(
         """
         SELECT r.id AS run_id, r.client_id, r.job, r.queue, r.args, r.steps, r.step_index, r.returned, r.fence,
-               r.attempt, r.max_attempts, r.parent_id, r.request_id, r.triggered_by, a.started_at AS claimed_at
+               r.attempt, r.max_attempts, r.parent_id, r.request_id, r.triggered_by, a.started_at AS claimed_at,
+               r.client_id IS NULL OR EXISTS (SELECT FROM tenants_client c WHERE c.id = r.client_id AND c.is_active)
+                   AS client_is_active
           FROM job_runs r JOIN job_attempts a ON a.run_id = r.id AND a.number = r.fence
          WHERE r.id = %(run_id)s AND r.state = 'running' AND r.worker = %(worker)s AND r.worker_pid = %(pid)s
         """,

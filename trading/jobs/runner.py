@@ -119,7 +119,9 @@ def _decide(claim: ledger.Claim) -> Decision:
     except LookupError as error:
         return Decision(_failed(claim, error, permanent=True))
     try:
-        arguments = services.validated(job, claim.args, client_id=claim.client_id)
+        arguments = services.validated(
+            job, claim.args, client_id=claim.client_id, client_is_active=claim.client_is_active
+        )
         with scope_of_run(claim.client_id), _leaving_no_transaction(), interrupts.interruptible():
             result = step.run(StepContext(claim), arguments)
         return _answered(claim, result)

@@ -1,5 +1,6 @@
 """Work one submitted run out: from its candles to its artifacts."""
 
+from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from trading.backtests import candles, services, trials
+from trading.backtests.manifest import Identity
 from trading.backtests.models import Kind, Run
 from trading.backtests.parsing import InvalidConfig, parse
 from trading.backtests.work import Work
@@ -20,8 +22,7 @@ SHOWN = ("final_equity", "total_return", "sharpe", "max_drawdown", "trades")
 
 MOST_AT_HAND = 100_000
 """Bars of a run that a process keeps in memory for the run's next step."""
-Hand = tuple[UUID, str, str, str]
-_at_hand: dict[Hand, Work] = {}  # of one run, by it and by what it is worked out from
+_at_hand: dict[tuple[UUID, Identity], Work] = {}  # of one run, by it and by what it is worked out from
 
 
 class BacktestArguments(Arguments):
@@ -33,7 +34,7 @@ class BacktestArguments(Arguments):
 def load(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
     """Read the candles, once: what comes later does not change this run."""
     run = _run(ctx, args)
-    work = _work(ctx, run)
+    work = _work(ctx, args, run)
     try:
         what = services.identity(work.config, work.series)
         with ctx.transaction():
@@ -42,25 +43,25 @@ def load(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
         raise PermanentError(str(error)) from error
     bars = sum(len(series.time) for series in work.series)
     if bars <= MOST_AT_HAND:
-        _at_hand[_hand(run)] = work
-    return {"bars": bars, "data_hash": what.data_hash}
+        _at_hand[run.id, what] = work
+    return {"bars": bars, **asdict(what)}
 
 
 def features(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
     """Compute the indicators that the configuration names."""
-    made = _tried(lambda: _work(ctx, _run(ctx, args)).features)
+    made = _tried(lambda: _work(ctx, args).features)
     return {"columns": [feature.name for feature in made]}
 
 
 def simulate(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
     """Trade the strategy over the bars."""
-    result = _tried(lambda: _work(ctx, _run(ctx, args)).result)
+    result = _tried(lambda: _work(ctx, args).result)
     return {"fills": len(result.fills), "trades": len(result.trades)}
 
 
 def validate(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
     """Make the tests that the result has to stand."""
-    judged = _tried(lambda: _work(ctx, _run(ctx, args)).judged)
+    judged = _tried(lambda: _work(ctx, args).judged)
     return {"tests": sorted(judged.summary)}
 
 
@@ -69,7 +70,7 @@ def write(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
     run = _run(ctx, args)
     store = services.store()
     if not run.manifest_hash:
-        work = _work(ctx, run)
+        work = _work(ctx, args, run)
         artifacts, metrics = _tried(lambda: (work.artifacts(), work.metrics))
         staged = store.stage(run.id, ctx.claim.fence, artifacts)
         with ctx.transaction():
@@ -89,26 +90,27 @@ def _run(ctx: StepContext, args: BacktestArguments) -> Run:
     return run
 
 
-def _work(ctx: StepContext, run: Run) -> Work:
-    """The run's parts: as this process still holds them from an earlier step, else from the run's folder."""
-    held = _at_hand.get(_hand(run)) if ctx.claim.step_index else None
+def _work(ctx: StepContext, args: BacktestArguments, run: Run | None = None) -> Work:
+    """The run's parts: as this process still holds them from an earlier step, else from the run's folder.
+
+    What it is worked out from was settled by the first step, in whichever process, and that step's answer says it.
+    """
+    said = ctx.returned.get("load")
+    settled = None if said is None else Identity(*(said.get(field.name, "") for field in fields(Identity)))
+    held = None if settled is None else _at_hand.get((args.run_id, settled))
     try:
-        config = parse(run.config) if held is None else held.config
+        config = parse((run or _run(ctx, args)).config) if held is None else held.config
         code = services.code_identity(config)
     except (InvalidConfig, ValueError) as error:
         raise PermanentError(str(error)) from error
-    if ctx.claim.step_index and code != (run.code_version, run.lock_hash):
+    if settled is not None and code != (settled.code_version, settled.lock_hash):
         raise PermanentError("The code was changed while it was worked out. Submit its configuration again.")
     _at_hand.clear()
-    folder = services.store().scratch(run.id)
-    if held is None:
+    folder = services.store().scratch(args.run_id)
+    if held is None or settled is None:
         return Work(config, lambda: candles.stored(config), folder, ctx.progress)
-    _at_hand[_hand(run)] = work = held.told(ctx.progress)
+    _at_hand[args.run_id, settled] = work = held.told(ctx.progress)
     return work
-
-
-def _hand(run: Run) -> Hand:
-    return run.id, run.data_hash, run.code_version, run.lock_hash
 
 
 def _tried(make: Any) -> Any:
