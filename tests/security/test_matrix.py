@@ -21,7 +21,7 @@ from pytest_django import Settings
 
 from tests.security.conftest import JSON, bearer, signed
 from tests.security.routes import NOT_IN_THE_API, Route, routes
-from trading.backtests.models import Kind, Preset, Run
+from trading.backtests.models import Kind, Preset, Promotion, Run
 from trading.jobs import processes, services
 from trading.jobs.models import JobRun
 from trading.tenants.models import Client, Role, User
@@ -30,7 +30,7 @@ from trading.tenants.permissions import HOLDERS, Holder, Permission
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MISSING = UUID("00000000-0000-7000-8000-0000000000ff")
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
-OF_A_CLIENT = re.compile(r"<\w+:(client_id|run_id|preset_id|run_hash|sweep_hash)>")
+OF_A_CLIENT = re.compile(r"<\w+:(client_id|run_id|preset_id|run_hash|sweep_hash|promotion_id)>")
 KEYS = {Holder.CRON: "CRON_SECRET", Holder.ADMIN_KEY: "ADMIN_API_KEY", Holder.ADMIN_TOKEN: "QT_ADMIN_TOKEN"}
 KEY_HEADERS = {Holder.CRON: "X-Cron-Secret", Holder.ADMIN_KEY: "X-Admin-Key", Holder.ADMIN_TOKEN: "X-Admin-Token"}
 SENDERS = (*Role.values, *KEYS, Holder.TASK_SIGNATURE, "other_owner", "anonymous", "expired", "forged")
@@ -80,6 +80,9 @@ PLACES: dict[str, Place] = {
     "sweeps/<str:sweep_hash>/artifacts": Place({"GET": 409}),  # it has not finished
     "sweeps/<str:sweep_hash>/artifacts/<path:name>": Place({"GET": 409}),
     "sweeps/<str:sweep_hash>/events": OPEN,
+    "promotions": Place({"GET": 200, "POST": 422}, {}),
+    "promotions/<uuid:promotion_id>": OPEN,
+    "promotions/<uuid:promotion_id>/demote": Place({"POST": 200}, {"reason": "enough"}),
     "presets": Place({"GET": 200, "POST": 422}, {}),
     "presets/<str:preset_id>": Place({"GET": 200, "DELETE": 204}),
     "clients/onboard": Place({"POST": 422}, {}),
@@ -116,7 +119,7 @@ def world(sample_jobs: None) -> World:
         role: User.objects.create_user(role, role=role, client=None if role == Role.OPERATOR else own) for role in Role
     }
     users["other_owner"] = User.objects.create_user("other", role=Role.OWNER, client=other)
-    runs, presets, backtests, sweeps = {}, {}, {}, {}
+    runs, presets, backtests, sweeps, promotions = {}, {}, {}, {}, {}
     for whose, client in (("own", own), ("other", other)):
         runs[whose] = str(services.enqueue("execution-cycle", client_id=client.id).run.id)
         preset_id = ("a" if whose == "own" else "b") * 64
@@ -131,6 +134,10 @@ def world(sample_jobs: None) -> World:
             code_version="c",
             lock_hash="l",
         )
+        promotion = Promotion.objects.create(
+            client=client, level="paper", strategy="dual_sma", config={}, evidence={}, promoted_by="somebody"
+        )
+        promotions[whose] = str(promotion.id)
         sweeps[whose] = ("4" if whose == "own" else "5") * 64
         Run.objects.create(
             client=client,
@@ -156,6 +163,7 @@ def world(sample_jobs: None) -> World:
             "run_id": {**runs, "missing": str(MISSING)},
             "preset_id": {**presets, "missing": "c" * 64},
             "run_hash": {**backtests, "missing": "3" * 64},
+            "promotion_id": {**promotions, "missing": str(MISSING)},
             "sweep_hash": {**sweeps, "missing": "6" * 64},
             "name": dict.fromkeys(("own", "other", "missing"), "manifest.json"),
             "job": {"own": "sample-one", "other": "sample-one", "missing": "no-such-job"},

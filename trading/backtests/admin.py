@@ -8,7 +8,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from trading.backtests.models import Chunk, Manifest, Preset, Run, Trial
+from trading.backtests.models import Chunk, Manifest, Preset, Promotion, Run, Trial
 from trading.jobs.admin import Ledger
 
 
@@ -64,6 +64,15 @@ class PresetAdmin(_Kept):
     list_display = ["name", "client", "preset_id", "created_at"]
     search_fields = ["name", "preset_id__startswith"]
     search_help_text = "A name, or the beginning of an id."
+
+
+@admin.register(Promotion)
+class PromotionAdmin(_Kept):
+    """What may trade where, and what once did."""
+
+    list_display = ["__str__", "client", "promoted_by", "promoted_at", "demoted_by", "demoted_at"]
+    search_fields = ["strategy", "run_hash__startswith"]
+    search_help_text = "A strategy, or the beginning of a run hash."
 
 
 @admin.register(Trial)

@@ -223,7 +223,7 @@ def artifact_answer(request: Request, run: Run, name: str) -> HttpResponseBase:
     try:
         file = services.store().open(run.client_id, run.id, entry)
     except manifest.Tampered as error:
-        raise _corrupt(str(error)) from None
+        raise corrupt(str(error)) from None
     suffix = name[name.rfind(".") :]
     if suffix == ".html":
         headers["Content-Security-Policy"] = PAGE_POLICY
@@ -237,13 +237,14 @@ def _manifest(run: Run) -> manifest.Manifest:
     try:
         found = selectors.manifest_of(run)
     except manifest.Tampered as error:
-        raise _corrupt(str(error)) from None
+        raise corrupt(str(error)) from None
     if found is None:
         raise ApiError(409, "not_finished", f"The {run.kind} has not finished; follow its /events.")
     return found
 
 
-def _corrupt(what: str) -> ApiError:
+def corrupt(what: str) -> ApiError:
+    """The answer when stored bytes are not those of the manifest."""
     message = f"What is stored is not what the run left: {what}. Ask an operator for manage.py verify_run."
     return ApiError(500, "artifact_corrupt", message)
 

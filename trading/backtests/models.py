@@ -142,6 +142,48 @@ class Manifest(models.Model):
         return f"{self.position}: {self.manifest_hash[:12]}"
 
 
+class Level(models.TextChoices):
+    """Where a strategy may trade."""
+
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class Promotion(models.Model):
+    """A client's strategy, with the configuration that was tested, let go to paper or live; ended by a demotion."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey("tenants.Client", on_delete=models.PROTECT, related_name="+", db_index=False)
+    level = models.CharField(max_length=8, choices=Level.choices)
+    strategy = models.CharField(max_length=64)
+    strategy_sha256 = models.CharField(max_length=HASH_LENGTH, help_text="Of the strategy's file as it was tested.")
+    run_hash = models.CharField(max_length=HASH_LENGTH)
+    content_hash = models.CharField(max_length=HASH_LENGTH, help_text="What the run was and left, by its manifest.")
+    config = models.JSONField(help_text="The run's configuration.")
+    evidence = models.JSONField(help_text="The numbers that the rule looked at.")
+    promoted_by = models.CharField(max_length=200)
+    promoted_at = models.DateTimeField(db_default=Now())
+    demoted_by = models.CharField(max_length=200, blank=True, default="")
+    demoted_at = models.DateTimeField(null=True, blank=True)
+    demoted_because = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        db_table = "backtest_promotions"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="backtest_promotions_one_in_force",
+                fields=["client", "level", "strategy"],
+                condition=Q(demoted_at__isnull=True),
+            ),
+            models.CheckConstraint(name="backtest_promotions_level_known", condition=Q(level__in=Level.values)),
+        ]
+        indexes = [models.Index(name="backtest_promotions_by_client", fields=["client", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} to {self.level}"
+
+
 class Preset(models.Model):
     """A named configuration to start from."""
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from trading.backtests import manifest, trials
 from trading.backtests.config import RunConfig
-from trading.backtests.models import Kind, Manifest, Preset, Run
+from trading.backtests.models import Kind, Manifest, Preset, Promotion, Run
 from trading.jobs.access import Caller, is_operator
 from trading.jobs.models import JobRun
 from trading.jobs.states import State
@@ -28,6 +28,11 @@ def visible(caller: Caller, kind: Kind = Kind.RUN) -> QuerySet[Run]:
 def visible_presets(caller: Caller) -> QuerySet[Preset]:
     """The presets that the caller may see: an operator all, others their client's."""
     return _of(caller, Preset.objects.all())
+
+
+def visible_promotions(caller: Caller) -> QuerySet[Promotion]:
+    """The promotions that the caller may see: an operator all, others their client's."""
+    return _of(caller, Promotion.objects.all())
 
 
 def _of(caller: Caller, rows: QuerySet[Any]) -> QuerySet[Any]:

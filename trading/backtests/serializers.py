@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from trading.backtests.models import Level
 from trading.jobs.serializers import ProgressSerializer, RunErrorSerializer
 from trading.jobs.states import State
 
@@ -147,4 +148,29 @@ class PresetListSerializer(Shape):
     """A page of presets."""
 
     results = PresetSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class PromotionSerializer(Shape):
+    """A strategy that may trade, or once did; ``evidence`` holds the numbers that the rule looked at."""
+
+    id = serializers.UUIDField()
+    level = serializers.ChoiceField(choices=Level.values)
+    strategy = serializers.CharField()
+    strategy_sha256 = serializers.CharField()
+    run_hash = serializers.CharField()
+    content_hash = serializers.CharField()
+    config = serializers.DictField()
+    evidence = serializers.DictField()
+    promoted_by = serializers.CharField()
+    promoted_at = serializers.DateTimeField()
+    demoted_by = serializers.CharField(allow_null=True)
+    demoted_at = serializers.DateTimeField(allow_null=True)
+    demoted_because = serializers.CharField(allow_null=True)
+
+
+class PromotionListSerializer(Shape):
+    """A page of promotions."""
+
+    results = PromotionSerializer(many=True)
     next = serializers.CharField(allow_null=True)

@@ -43,6 +43,7 @@ class Permission(StrEnum):
     SEE_RUNS = "see_runs"
     CHANGE_RUNS = "change_runs"
     RESEARCH = "research"
+    PROMOTE = "promote"
     CHAT = "chat"
     DECIDE = "decide"
     CONFIGURE_AGENT = "configure_agent"
@@ -76,6 +77,8 @@ HOLDERS: Final[Mapping[Permission, frozenset[str]]] = {
     Permission.CHANGE_RUNS: _TRADERS | {Holder.CRON},
     # Backtests, sweeps and presets: costs work, moves no money. They belong to a client, and operators to none.
     Permission.RESEARCH: frozenset({Role.TRADER, Role.OWNER}),
+    # Let a strategy go from backtests to paper or live, and take it back.
+    Permission.PROMOTE: frozenset({Role.OWNER}),
     Permission.CHAT: _TRADERS,
     # Approve or reject a proposal.
     Permission.DECIDE: _TRADERS,

@@ -166,6 +166,29 @@ def _axes(given: SweepConfig) -> dict[str, list[Value]]:
     return found
 
 
+def holds(sweep: SweepConfig, config: RunConfig) -> bool:
+    """Whether ``config`` is one of the points of ``sweep``, its validation, indicators and seed aside."""
+    sections = {section: getattr(config, section) for section in _MODELS}
+    aside = {"validation", "indicators", "seed"}
+    if sweep.config.model_copy(update=sections).model_dump(exclude=aside) != config.model_dump(exclude=aside):
+        return False
+    axes = sweep.axes
+    wanted, base = (_flat(one.model_dump(mode="json", include=set(_MODELS))) for one in (config, sweep.config))
+    if any(wanted.get(name) != base.get(name) for name in (wanted.keys() | base.keys()) - axes.keys()):
+        return False
+    point = tuple(wanted.get(name) for name in axes)
+    if any(value not in values for value, values in zip(point, axes.values(), strict=True)):
+        return False
+    return sweep.draws is None or point in Points(sweep).values
+
+
+def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        found |= _flat(item, f"{before}{name}.") if isinstance(item, Mapping) else {f"{before}{name}": item}
+    return found
+
+
 class Points:
     """The parameter sets of a sweep, in the order of the grid; those that the strategy refuses are left out.
 
