@@ -41,6 +41,7 @@ def test_pages_render_and_nothing_is_refused(live_server: LiveServer, client_a: 
             ("/login", "Password"),
             ("/app/parameters", "Holds now"),
             ("/app/brokers", "paper"),
+            ("/app/risk", "Limits in use"),
         ):
             page, console = chromium.run(f"{address}{path}", "--dump-dom")
             assert text in page

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
-from trading.web import account, backtests, broker, dashboard, limits, onboarding, runs
+from trading.web import account, backtests, broker, dashboard, limits, onboarding, risk, runs
 
 app_name = "web"
 urlpatterns: list[URLPattern] = [
@@ -17,6 +17,8 @@ urlpatterns: list[URLPattern] = [
     path("app/brokers/<slug:broker>/test", broker.test, name="test_broker"),
     path("app/brokers/<slug:broker>/disconnect", broker.disconnect, name="disconnect"),
     path("app/parameters", limits.show, name="parameters"),
+    path("app/risk", risk.show, name="risk"),
+    path("app/risk/switch", risk.switch, name="risk_switch"),
     path("app/backtests", backtests.index, name="backtests"),
     path("app/backtests/<str:run_hash>", backtests.show, name="backtest"),
     path("app/runs", runs.index, name="runs"),
