@@ -97,7 +97,7 @@ class Keeper(bootsteps.StartStopStep):
             connection.close()
 
     def _tick(self) -> None:
-        self._tend()
+        held = self._tend()
         if self._is_time("rescue", RESCUE_SECONDS):
             rescued = services.rescue()
             if rescued:
@@ -106,7 +106,7 @@ class Keeper(bootsteps.StartStopStep):
         if self._is_time("report", REPORT_SECONDS):
             self._report()
         waiting = self._ring_what_was_lost()
-        self._exit_if_stalled(waiting)
+        self._exit_if_stalled(waiting, held)
 
     def _is_time(self, duty: str, every: float) -> bool:
         now = time.monotonic()
@@ -119,8 +119,10 @@ class Keeper(bootsteps.StartStopStep):
         pool = self._worker.pool._pool  # billiard's; gone once the worker has stopped
         return [] if pool is None else [process.pid for process in pool._pool if _is_living(process.pid)]
 
-    def _tend(self) -> None:
-        for held in upkeep.tend(worker=INSTANCE, pids=self._pids()):
+    def _tend(self) -> int:
+        """Lengthen the leases, and stop what is to stop; how many runs this worker's processes hold."""
+        runs = upkeep.tend(worker=INSTANCE, pids=self._pids())
+        for held in runs:
             if not held.stop:
                 continue
             number = signal.SIGKILL if held.kill else interrupts.SIGNAL
@@ -129,6 +131,7 @@ class Keeper(bootsteps.StartStopStep):
                 os.kill(held.pid, number)
             except ProcessLookupError:
                 continue  # it has ended meanwhile; the next tick gives the run up
+        return len(runs)
 
     def _ring_what_was_lost(self) -> int:
         """Send again what the broker has lost; how many messages wait in this worker's queues."""
@@ -142,14 +145,19 @@ class Keeper(bootsteps.StartStopStep):
                 bell.ring(lost)
         return waiting
 
-    def _exit_if_stalled(self, waiting: int) -> None:
-        """End a worker that lets messages lie although it has room: it has stopped consuming, and cannot know."""
+    def _exit_if_stalled(self, waiting: int, held: int) -> None:
+        """End a worker that lets messages lie although it has room: it is stuck, and cannot know.
+
+        What it has room for, the ledger says: after a lost connection or child Celery may count requests that nobody
+        works at. The messages may lie in the broker or, taken and not handed to a process, in this worker.
+        """
         taken = sum(state.total_count.values())
         now = time.monotonic()
         if now - self._looked_at > LOOKED_AWAY_SECONDS:  # the database or the broker was away: it could not take any
             self._last_taken = (taken, now)
         self._looked_at = now
-        has_room = len(state.active_requests) < self._worker.concurrency
+        waiting += max(len(state.reserved_requests) - len(state.active_requests), 0)
+        has_room = held < self._worker.concurrency
         if waiting == 0 or not has_room or taken != self._last_taken[0] or self._draining_since is not None:
             self._last_taken = (taken, now)
         elif now - self._last_taken[1] > STALLED_SECONDS:

@@ -5,10 +5,13 @@ Two are not of that kind but faults from outside, which the code must bear: mess
 ``DRILL_FAULTS`` names what is wrong, separated by commas.
 """
 
+import os
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, LiteralString
 
+from celery.concurrency.asynpool import AsynPool
 from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -70,6 +73,15 @@ def answers_lost() -> None:
     BaseDatabaseWrapper._commit = losing_commit
 
 
+def stuck() -> None:
+    """The pool says that a process has begun with what it is given, and hands it to none."""
+
+    def apply_async(*_: object, accept_callback: Callable[[int, float], None], **__: object) -> None:
+        accept_callback(os.getpid(), time.monotonic())
+
+    AsynPool.apply_async = apply_async
+
+
 def _replace(statement: str, part: str, other: str) -> None:
     text: str = getattr(ledger, statement)
     if part not in text:
@@ -83,6 +95,7 @@ KNOWN = {
     "without-rescue": without_rescue,
     "twice": twice,
     "answers-lost": answers_lost,
+    "stuck": stuck,
 }
 
 

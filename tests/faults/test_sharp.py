@@ -103,6 +103,18 @@ def test_a_worker_that_lives_but_takes_nothing_is_replaced(stack: Stack, worker:
 
 
 @workers_alone
+def test_a_worker_that_believes_itself_busy_is_replaced(stack: Stack) -> None:
+    worker = stack.add_worker("worker-1", DRILL_FAULTS="stuck")
+    stack.wait_for_workers()
+    run_ids = [enqueue("drill-effect") for _ in range(4)]
+    stack.wait(lambda: worker.starts == 2, 60, "the worker to end")
+    stack.remove("worker-1")
+    assert {state(run_id) for run_id in run_ids} == {"queued"}
+    stack.add_worker("worker-2")
+    stack.wait(lambda: {state(run_id) for run_id in run_ids} == {"succeeded"}, 60, "its replacement to do the runs")
+
+
+@workers_alone
 @pytest.mark.parametrize(("slug", "seconds"), [("drill-patient", 4.0), ("drill-stubborn", 16.0)])
 def test_a_running_step_is_cancelled(stack: Stack, worker: Member, slug: str, seconds: float) -> None:
     run_id = started(stack, slug, ms=40_000)
