@@ -169,7 +169,7 @@ def heat(
         for place, word in enumerate(rows)
     )
     named = f'<text class="tick" text-anchor="middle" x="{left + (WIDTH - left) / 2:.1f}" y="{below + 34:.1f}">'
-    axes = f"{named}{escape(across)} →{escape(f'   ↑ {down}') if down else ''}</text>"
+    axes = f"{named}across: {escape(across)}{escape(f' · up: {down}') if down else ''}</text>"
     span = f": from {label(float(known.min()))} to {label(float(known.max()))}" if len(known) else ""
     return _svg("".join(drawn) + heads + sides + axes, f"{name}{span}", height=math.ceil(below + 42))
 

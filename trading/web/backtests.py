@@ -90,11 +90,11 @@ def show(request: PageRequest, run_hash: str) -> HttpResponse:
         raise Http404("There is no such backtest.")
     job = JobRun.objects.filter(id=run.job_run_id).first() if run.job_run_id is not None else None
     state = selectors.status(run, job)
-    seen = hashlib.sha256(json.dumps(_seen(state, job)).encode()).hexdigest()[:16]
+    seen = hashlib.sha256(json.dumps(seen_state(state, job)).encode()).hexdigest()[:16]
     if request.headers.get("HX-Request") and request.GET.get("seen") == seen:
         return HttpResponse(status=204)
     can_change = job is not None and may_change(request.user, job)
-    sealed, sheet, wrong = _left(run)
+    sealed, sheet, wrong = left(run, "tearsheet.html")
     symbols = ", ".join(run.config.get("symbols") or [run.config["symbol"]])
     context = {
         "run": run,
@@ -114,18 +114,19 @@ def show(request: PageRequest, run_hash: str) -> HttpResponse:
     return render(request, f"web/backtest{'_state' if request.headers.get('HX-Request') else ''}.html", context)
 
 
-def _seen(state: str, job: JobRun | None) -> list[Any]:
+def seen_state(state: str, job: JobRun | None) -> list[Any]:
+    """What a page shows of a run that changes: another of it is another page."""
     if job is None:
         return [state]
     return [state, job.fence, job.progress_done, job.progress_note, str(job.cancel_requested_at)]
 
 
-def _left(run: Run) -> tuple[manifest.Manifest | None, SafeString, str]:
-    """The manifest, the tearsheet's sections, and what is wrong with them."""
+def left(run: Run, name: str) -> tuple[manifest.Manifest | None, SafeString, str]:
+    """The manifest, the sections of the page of that name among the artifacts, and what is wrong with them."""
     nothing = SafeString("")
     try:
         sealed = selectors.manifest_of(run)
-        entry = None if sealed is None else sealed.entry("tearsheet.html")
+        entry = None if sealed is None else sealed.entry(name)
         if entry is None:
             return sealed, nothing, ""
         with services.store().open(run.client_id, run.id, entry) as file:

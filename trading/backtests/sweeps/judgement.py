@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from trading.backtests.config import Permutation, RunConfig, Validation
 from trading.backtests.sweeps.config import Points
 from trading.backtests.sweeps.simulation import RECORD, Figures
 from trading.backtests.validation import Progress, checked_for_lookahead, finite
@@ -83,7 +84,7 @@ def _best(points: Points, bars: Bars, figures: Figures, number: int) -> dict[str
     return {
         "point": number,
         "parameters": points.named(number),
-        "run_hash": config.run_hash,
+        "config": tested(config),
         "metrics": metrics_of(row[: len(COLUMNS)]).as_dict(),
         "sharpe_per_bar": sharpe,
         "skewness": skewness,
@@ -93,6 +94,11 @@ def _best(points: Points, bars: Bars, figures: Figures, number: int) -> dict[str
         "sharpe_threshold": threshold * scale,
         "trials": len(points),
     }
+
+
+def tested(config: RunConfig) -> dict[str, Any]:
+    """``config`` as one submits it to be tested by itself: with the permutation test that a promotion asks for."""
+    return config.model_copy(update={"validation": Validation(permutation=Permutation())}).plain()
 
 
 def _overfitting(figures: Figures, progress: Progress) -> tuple[dict[str, Any], Floats]:
