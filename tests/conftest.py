@@ -14,6 +14,7 @@ from pytest_django import DjangoDbBlocker
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
+from tests.conformance.benches.ibkr import end_gateways
 from trading.core.scope import platform_scope
 
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -54,6 +55,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers and delete their folder, also after a failure or Ctrl-C."""
     if SERVERS in config.stash:
         config.stash[SERVERS].close()
+
+
+@pytest.fixture(scope="session")
+def gateways_end(django_db_setup: None) -> Iterator[None]:
+    """For tests that start ``workers.gateway``: it ends before its database does."""
+    yield
+    end_gateways()
 
 
 @pytest.fixture(scope="session")

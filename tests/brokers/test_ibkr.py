@@ -48,7 +48,7 @@ CALL = "IND.EX1-20280317-4000-C"
 
 
 @pytest.fixture
-def bench(transactional_db: None) -> Iterator[IbkrBench]:
+def bench(transactional_db: None, gateways_end: None) -> Iterator[IbkrBench]:
     """A gateway with an empty ledger, and a process that is connected to it."""
     made = IbkrBench()
     yield made

@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, transactional_db: None, gateways_end: None) -> Iterator[Bench]:
     """A fresh venue."""
     made = bench_of(request.param)()
     try:

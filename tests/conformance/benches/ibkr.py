@@ -61,10 +61,16 @@ def venue() -> GatewayProcess:
 def gateways() -> "subprocess.Popen[bytes]":
     """``python -m workers.gateway`` on the database and the Redis of this test process."""
     python = os.environ.get("IBKR_TEST_PYTHON", sys.executable)  # one whose environment holds the other library
-    process = subprocess.Popen([python, "-m", "workers.gateway"], cwd=PROJECT, env=environment())
-    atexit.register(process.wait)
-    atexit.register(process.terminate)
-    return process
+    return subprocess.Popen([python, "-m", "workers.gateway"], cwd=PROJECT, env=environment())
+
+
+def end_gateways() -> None:
+    """End the process of `gateways`, if it was started."""
+    if gateways.cache_info().currsize:
+        gateways().terminate()
+        gateways().wait()
+        gateways.cache_clear()
+        warm.cache_clear()
 
 
 @cache
