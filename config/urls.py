@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("trading.backtests.urls")),
     path("", include("trading.brokers.urls")),
     path("", include("trading.risk.urls")),
+    path("", include("trading.execution.urls")),
     path("", include("trading.operations.urls")),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema")),

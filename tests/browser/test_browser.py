@@ -42,6 +42,7 @@ def test_pages_render_and_nothing_is_refused(live_server: LiveServer, client_a: 
             ("/app/parameters", "Holds now"),
             ("/app/brokers", "paper"),
             ("/app/risk", "Limits in use"),
+            ("/app/orders", "Orders of Alpha"),
         ):
             page, console = chromium.run(f"{address}{path}", "--dump-dom")
             assert text in page

@@ -10,8 +10,9 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
@@ -22,6 +23,7 @@ from pytest_django import Settings
 from tests.security.conftest import JSON, bearer, signed
 from tests.security.routes import NOT_IN_THE_API, Route, routes
 from trading.backtests.models import Kind, Preset, Promotion, Run
+from trading.execution.models import Difference, Order
 from trading.jobs import processes, services
 from trading.jobs.models import JobRun
 from trading.tenants.models import Client, Role, User
@@ -89,6 +91,8 @@ PLACES: dict[str, Place] = {
     "clients/<uuid:client_id>/connect-broker": Place({"POST": 422}, {}),
     "clients/<uuid:client_id>/agent/parameters": Place({"GET": 200, "POST": 200}, {"strategy": {"max_orders": 3}}),
     "clients/<uuid:client_id>/audit": OPEN,
+    "clients/<uuid:client_id>/positions": OPEN,
+    "clients/<uuid:client_id>/trades": OPEN,
     "health": OPEN,
     "health/ready": OPEN,
     "health/scheduler": OPEN,
@@ -120,6 +124,7 @@ def world(sample_jobs: None) -> World:
     }
     users["other_owner"] = User.objects.create_user("other", role=Role.OWNER, client=other)
     runs, presets, backtests, sweeps, promotions = {}, {}, {}, {}, {}
+    orders, differences = {}, {}
     for whose, client in (("own", own), ("other", other)):
         runs[whose] = str(services.enqueue("execution-cycle", client_id=client.id).run.id)
         preset_id = ("a" if whose == "own" else "b") * 64
@@ -153,6 +158,8 @@ def world(sample_jobs: None) -> World:
             code_version="c",
             lock_hash="l",
         )
+        orders[whose] = str(_order(client).id)
+        differences[whose] = str(_difference(client).id)
     processes.report("test/worker", kind="worker", code_version="test")
     return World(
         own,
@@ -166,9 +173,26 @@ def world(sample_jobs: None) -> World:
             "promotion_id": {**promotions, "missing": str(MISSING)},
             "sweep_hash": {**sweeps, "missing": "6" * 64},
             "name": dict.fromkeys(("own", "other", "missing"), "manifest.json"),
+            "order_id": {**orders, "missing": str(MISSING)},
+            "difference_id": {**differences, "missing": str(MISSING)},
             "job": {"own": "sample-one", "other": "sample-one", "missing": "no-such-job"},
         },
     )
+
+
+def _order(client: Client) -> Order:
+    return Order.objects.create(
+        client=client, run_id=uuid4(), sequence=1, client_order_id=f"c-{client.id}"[:64], broker="paper", symbol="AAA",
+        side="buy", quantity=1, reference_price=1, previous_price=1, state="intended",
+    )  # fmt: skip
+
+
+def _difference(client: Client) -> Difference:
+    now = datetime.now(UTC)
+    return Difference.objects.create(
+        client=client, broker="paper", kind="position", symbol="AAA", subject="AAA", ours="1", theirs="2", quantity=1,
+        found_at=now, seen_at=now,
+    )  # fmt: skip
 
 
 def headers_of(world: World, sender: str, url: str, body: bytes) -> dict[str, str]:
@@ -323,6 +347,7 @@ def test_lists_hold_the_own_client_s_rows_alone(world: World) -> None:
 
 
 PAGES = [route for route in routes() if route.path.startswith("app/") and route.needs]
+OF_ROWS = [route for route in PAGES if re.search("run_id|order_id|difference_id", route.path)]
 PAGE_VALUES = {"broker": "paper"}
 
 
@@ -352,7 +377,7 @@ def test_pages_keep_to_the_same_table(world: World, route: Route, sender: str) -
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("route", [route for route in PAGES if "run_id" in route.path], ids=named)
+@pytest.mark.parametrize("route", OF_ROWS, ids=named)
 def test_another_client_s_page_is_one_that_does_not_exist(world: World, route: Route) -> None:
     for verb in route.needs:
         browser = Http(raise_request_exception=False)

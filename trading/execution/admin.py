@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
@@ -13,10 +14,13 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from trading.core.confirm import Operation, Refused
-from trading.execution import outcomes
-from trading.execution.models import Fill, Order, PortfolioSnapshot, Position
+from trading.execution import changes, outcomes
+from trading.execution.models import Adjustment, Difference, Fill, Order, PortfolioSnapshot, Position, Reconciliation
 from trading.execution.states import OrderState
 from trading.jobs.admin import Ledger
+from trading.jobs.services import enqueue
+
+RECONCILE = "order-reconcile"
 
 ORDER_COLOURS = {
     OrderState.REFUSED.label: "warning",
@@ -51,6 +55,27 @@ WRITE_OFF = Operation(
 )
 
 
+def _cancel(order_id: UUID, by: str) -> str:
+    try:
+        order = changes.request_cancel(order_id, by=by, now=timezone.now())
+    except changes.NotCancelled as error:
+        raise Refused(str(error)) from error
+    if not order.is_live:
+        return "withdrawn before it was sent"
+    enqueue(RECONCILE, client_id=order.client_id, triggered_by=by)
+    return "to be cancelled at the venue; the next comparison says how it stands"
+
+
+CANCEL = Operation(
+    name="cancel",
+    title="Cancel",
+    question="Cancel what is left of it? What was filled stays.",
+    perform=_cancel,
+    applies=lambda order: order.is_live and order.cancel_requested_at is None,
+    is_danger=True,
+)
+
+
 class _Book(Ledger):
     """What all of these lists share: newest first, by the key, without counting."""
 
@@ -71,7 +96,7 @@ class _Book(Ledger):
 class OrderAdmin(_Book):
     """Every order that was ever intended, with what became of it."""
 
-    operations = (WRITE_OFF,)
+    operations = (CANCEL, WRITE_OFF)
     change_form_template = "admin/jobs/jobrun_form.html"
     list_display = [
         "__str__", "shown_state", "client", "filled_quantity", "average_price", "fees", "reason", "created_at",
@@ -138,3 +163,54 @@ class PortfolioSnapshotAdmin(_Book):
 
     list_display = ["time", "client", "equity", "cash", "gross_exposure"]
     list_filter = [("client", AutocompleteSelectFilter)]
+
+
+@admin.register(Difference)
+class DifferenceAdmin(_Book):
+    """What venues say otherwise than we do. Each is explained, with a reason, on the client's page of orders."""
+
+    list_display = [
+        "__str__",
+        "shown_state",
+        "client",
+        "broker",
+        "ours",
+        "theirs",
+        "found_at",
+        "seen_at",
+        "resolved_by",
+    ]
+    list_filter = [("kind", ChoicesDropdownFilter), ("client", AutocompleteSelectFilter), "broker", "symbol"]
+    search_fields = ["subject"]
+    search_help_text = "An order's or an execution's id, a symbol, an asset."
+    fieldsets = [
+        (None, {"fields": ["shown_state", "kind", ("client", "broker"), ("symbol", "subject"), ("ours", "theirs")]}),
+        ("Life", {"fields": [("found_at", "seen_at"), ("resolved_at", "resolved_by"), "resolution", "shown_page"]}),
+    ]  # fmt: skip
+    readonly_fields = ["shown_state", "shown_page"]
+
+    @display(description="State", label={"Standing": "danger", "Resolved": "success"})
+    def shown_state(self, row: Difference) -> str:
+        """Whether it still stops its symbol."""
+        return "Standing" if row.resolved_at is None else "Resolved"
+
+    @display(description="Explain it")
+    def shown_page(self, row: Difference) -> SafeString:
+        """Where it is explained or adopted."""
+        return format_html('<a href="{}?client={}">Orders of the client</a>', reverse("web:orders"), row.client_id)
+
+
+@admin.register(Adjustment)
+class AdjustmentAdmin(_Book):
+    """What accounts have beside our fills, and who said why."""
+
+    list_display = ["__str__", "client", "broker", "reason", "by", "time"]
+    list_filter = [("client", AutocompleteSelectFilter), "broker"]
+
+
+@admin.register(Reconciliation)
+class ReconciliationAdmin(_Book):
+    """When each account was last compared with our books."""
+
+    list_display = ["client", "broker", "checked_at", "tried_at", "error"]
+    list_filter = [("client", AutocompleteSelectFilter), "broker"]

@@ -123,6 +123,7 @@ class Fill(models.Model):
         ]
         indexes = [
             models.Index(name="trades_by_client", fields=["client", "-time"]),
+            models.Index(name="trades_listed", fields=["client", "-id"]),
             models.Index(name="trades_closing", fields=["client", "-time"], condition=~Q(realised_pnl=-F("fee"))),
         ]
 

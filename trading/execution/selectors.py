@@ -1,6 +1,7 @@
 """Reading positions, exposure and equity."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
@@ -8,11 +9,39 @@ from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
 
 from trading.execution.models import Difference, Fill, Order, PortfolioSnapshot, Position
 from trading.execution.states import AT_VENUE
+from trading.marketdata import selectors as market
 
 
 def positions(client_id: UUID) -> QuerySet[Position]:
     """What the client holds, by symbol."""
     return Position.objects.filter(client_id=client_id).exclude(quantity=0).order_by("symbol")
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A position at the newest close of its symbol; None where no close is known."""
+
+    position: Position
+    price: Decimal | None
+
+    @property
+    def value(self) -> Decimal | None:
+        """Negative when short."""
+        return None if self.price is None else self.position.quantity * self.price
+
+    @property
+    def unrealised_pnl(self) -> Decimal | None:
+        """What closing it at that price would earn, without fees."""
+        return None if self.price is None else self.position.quantity * (self.price - self.position.average_cost)
+
+
+def marked(client_id: UUID) -> list[Marked]:
+    """What the client holds, by symbol, at the newest closes."""
+    found = []
+    for position in positions(client_id):
+        quote = market.quote(position.symbol)
+        found.append(Marked(position, None if quote is None else quote.price))
+    return found
 
 
 def held_at(client_id: UUID, broker: str) -> dict[str, Decimal]:

@@ -27,10 +27,10 @@ from trading.brokers.base import (
 )
 from trading.brokers.instruments import Instrument, Quote
 from trading.brokers.registry import is_simulated
-from trading.execution import trail
+from trading.execution import selectors, trail
 from trading.execution.differences import blocking
 from trading.execution.exposure import read_book
-from trading.execution.models import Order, PortfolioSnapshot, Position
+from trading.execution.models import Order, PortfolioSnapshot
 from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, reduce, withdraw
 from trading.execution.planning import Planned, Rules, client_order_id, fit
 from trading.execution.states import AT_VENUE, LIVE, OrderState
@@ -286,9 +286,9 @@ def snapshot(client_id: UUID, run_id: UUID, *, cash: Decimal, now: datetime) -> 
     """Keep what the client has now; once for a run."""
     rows = []
     gross = net = Decimal(0)
-    for position in Position.objects.filter(client_id=client_id).exclude(quantity=0).order_by("symbol"):
-        quote = market.quote(position.symbol)
-        price = position.average_cost if quote is None else quote.price
+    for one in selectors.marked(client_id):
+        position = one.position
+        price = position.average_cost if one.price is None else one.price
         value = position.quantity * price
         gross += abs(value)
         net += value
@@ -298,7 +298,7 @@ def snapshot(client_id: UUID, run_id: UUID, *, cash: Decimal, now: datetime) -> 
                 "quantity": f"{position.quantity.normalize():f}",
                 "price": f"{price.normalize():f}",
                 "value": f"{value:.2f}",
-                "unrealised_pnl": f"{(price - position.average_cost) * position.quantity:.2f}",
+                "unrealised_pnl": f"{one.unrealised_pnl or Decimal(0):.2f}",
             }
         )
     kept, _ = PortfolioSnapshot.objects.get_or_create(

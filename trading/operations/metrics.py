@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, F
+from django.db.models import Count, F, Min
+from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from trading.audit import mirror
+from trading.execution.models import Difference, DifferenceKind, Order, Reconciliation
 from trading.execution.selectors import gross_exposure
+from trading.execution.states import LIVE
 from trading.jobs import processes, selectors
 from trading.jobs.models import JobAttempt
 from trading.risk.models import Guard, RiskDecision
@@ -28,6 +31,7 @@ class LedgerCollector(Collector):
         yield from self._attempts()
         yield from self._processes()
         yield from self._guard()
+        yield from self._orders()
         yield from self._audit()
 
     def _queues(self) -> Iterator[Metric]:
@@ -79,6 +83,27 @@ class LedgerCollector(Collector):
         exposure = GaugeMetricFamily("execution_gross_exposure", "As the last snapshots show it.")
         exposure.add_metric([], float(gross_exposure()))
         yield from (kill, refusals, exposure)
+
+    def _orders(self) -> Iterator[Metric]:
+        live = GaugeMetricFamily("orders_live", "Orders of which something may still come.", labels=["state"])
+        counts = Order.objects.filter(state__in=LIVE).order_by().values_list("state").annotate(n=Count("id"))
+        found = dict(counts)
+        for state in LIVE:
+            live.add_metric([state], found.get(state, 0))
+        standing = GaugeMetricFamily("order_differences", "What venues say otherwise than we do.", labels=["kind"])
+        differing = Difference.objects.filter(resolved_at__isnull=True).order_by()
+        kinds = dict(differing.values_list("kind").annotate(n=Count("id")))
+        for kind in DifferenceKind:
+            standing.add_metric([kind], kinds.get(kind, 0))
+        age = GaugeMetricFamily(
+            "reconciliation_age_seconds",
+            "Since the last full comparison, at worst; -1: none yet.",
+            labels=["broker"],
+        )
+        oldest = Reconciliation.objects.order_by().values_list("broker").annotate(at=Min("checked_at"))
+        for broker, at in oldest:
+            age.add_metric([broker], -1 if at is None else (timezone.now() - at).total_seconds())
+        yield from (live, standing, age)
 
     def _audit(self) -> Iterator[Metric]:
         behind = GaugeMetricFamily("audit_mirror_behind", "Audit entries that this host's mirror lacks; -1: not known.")

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django_celery_beat.models import PeriodicTask
 
-from trading.execution import selectors
+from trading.execution import differences, selectors
 from trading.jobs import schedule
 from trading.jobs.access import is_operator, visible
 from trading.jobs.registry import registry
@@ -53,6 +53,7 @@ def show(request: PageRequest) -> HttpResponse:
         "orders": selectors.orders(client.id, limit=ROWS),
         "fills": selectors.fills(client.id, limit=ROWS),
         "coming": coming(datetime.now(UTC)),
+        "differences": differences.standing(client.id),
         "runs": runs.defer("args", "returned", "result").order_by("-id")[:ROWS],
         "guard": Guard.objects.first(),
         "is_operator": is_operator(request.user),

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
-from trading.web import account, backtests, broker, dashboard, limits, onboarding, risk, runs, sweeps
+from trading.web import account, backtests, broker, dashboard, limits, onboarding, orders, risk, runs, sweeps
 
 app_name = "web"
 urlpatterns: list[URLPattern] = [
@@ -16,6 +16,12 @@ urlpatterns: list[URLPattern] = [
     path("app/brokers/<slug:broker>", broker.connect, name="connect"),
     path("app/brokers/<slug:broker>/test", broker.test, name="test_broker"),
     path("app/brokers/<slug:broker>/disconnect", broker.disconnect, name="disconnect"),
+    path("app/orders", orders.index, name="orders"),
+    path("app/orders/compare", orders.compare, name="compare"),
+    path("app/orders/<uuid:order_id>", orders.show, name="order"),
+    path("app/orders/<uuid:order_id>/cancel", orders.cancel, name="cancel_order"),
+    path("app/differences/<uuid:difference_id>/explain", orders.explain, name="explain"),
+    path("app/differences/<uuid:difference_id>/adopt", orders.adopt, name="adopt"),
     path("app/parameters", limits.show, name="parameters"),
     path("app/risk", risk.show, name="risk"),
     path("app/risk/switch", risk.switch, name="risk_switch"),
