@@ -135,14 +135,14 @@ class Drill:
             seen["sender"].append([Point(*point) for point in ended.every("point")])
             seen["login"].append(login)
         traces = {who: [point for point in runs[0] if all(point in run for run in runs)] for who, runs in seen.items()}
-        return {who: self._some(points) for who, points in traces.items() if points}
+        return {who: self._of_submit(points) for who, points in traces.items() if points}
 
-    def _some(self, points: list[Point]) -> list[Point]:
-        """All steps, or as many as there shall be of those between the intent and the outcome."""
-        if self.steps_at_most is None:
-            return points
+    def _of_submit(self, points: list[Point]) -> list[Point]:
+        """From the intent to the outcome and what is written after that of the run; or some of these."""
         writing = [number for number, point in enumerate(points) if WRITES_AN_ORDER.search(point.step)]
-        inner = points[writing[0] : writing[-1] + 1] if writing else points
+        inner = points[writing[0] : writing[-1] + 5] if writing else points
+        if self.steps_at_most is None:
+            return inner
         chosen = self.rng.sample(range(len(inner)), min(self.steps_at_most, len(inner)))
         return [inner[number] for number in sorted(chosen)]
 
