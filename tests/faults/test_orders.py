@@ -30,7 +30,27 @@ def drill(report: Path, venue: str, *options: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize("venue", ["binance", "ibkr", "phillip"])
 def test_senders_die_and_every_order_is_there_once(tmp_path: Path, venue: str) -> None:
-    status, report, printed = drill(tmp_path / "report.json", venue, "--steps", "8", "--seed", "7")
+    status, report, printed = drill(tmp_path / "report.json", venue, "--steps", "8", "--faults", "5", "--seed", "7")
     assert status == 0, printed
     assert report["deaths"] >= 8
     assert report["trades"] > 0
+
+
+@pytest.mark.parametrize(
+    ("part", "venue", "options", "violation"),
+    [
+        ("intent", "binance", ("--rounds", "1", "--faults", "0"), "orders booked twice"),
+        ("asking", "phillip", ("--rounds", "1", "--faults", "0"), "orders booked twice"),
+        ("claims", "ibkr", ("--rounds", "1", "--faults", "0"), "orders booked twice"),
+        ("care", "binance", ("--rounds", "0"), "orders sent twice to a venue that does not deduplicate"),
+        ("unknown", "phillip", ("--rounds", "0"), "orders that were not let through"),
+        ("fills", "binance", ("--rounds", "0", "--faults", "2"), "fills that are not the venue's"),
+    ],
+)
+@pytest.mark.skipif("DRILL_LONG" not in os.environ, reason="ten minutes: set DRILL_LONG=1 to run it")
+def test_the_drill_fails_without_a_part_of_the_code(
+    tmp_path: Path, part: str, venue: str, options: tuple[str, ...], violation: str
+) -> None:
+    status, report, printed = drill(tmp_path / "report.json", venue, *options, "--seed", "7", "--without", part)
+    assert status == 1, printed
+    assert report["wrong"][violation] > 0, printed

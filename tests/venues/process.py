@@ -56,6 +56,10 @@ class VenueProcess:
         """Add a fault: the fields of `tests.venues.server.Fault`."""
         self.tell("/faults", **fields)
 
+    def heal(self) -> None:
+        """Take all faults back."""
+        self._control.delete(f"http://127.0.0.1:{self.control_port}/faults").raise_for_status()
+
     def ledger(self, sql: str) -> list[dict[str, Any]]:
         """Read its ledger."""
         answer = self._control.get(f"http://127.0.0.1:{self.control_port}/ledger", params={"sql": sql})

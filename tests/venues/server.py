@@ -97,9 +97,11 @@ class Fault:
 
 
 RECEIVED = """
-CREATE TABLE IF NOT EXISTS received (method TEXT NOT NULL, path TEXT NOT NULL, query TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS received (number INTEGER PRIMARY KEY, method TEXT NOT NULL, path TEXT NOT NULL,
+  query TEXT NOT NULL, body TEXT NOT NULL, turned_away INTEGER NOT NULL DEFAULT 0);
 """
-"""Every request but a GET as it came, also those that were not processed."""
+"""Every request but a GET as it came, also those that were lost; ``turned_away``: by a limit, and told so."""
+TURNED_AWAY = (418, 429)
 
 
 class Ledger:
@@ -158,12 +160,22 @@ class Venue(ABC):
             return Response(200, [dict(row) for row in self.ledger.rows(request.params["sql"])])
         return Response(404, {"error": "no such control"})
 
-    def note(self, request: Request) -> None:
-        """Write down that it came."""
-        if request.method != "GET":
+    @contextmanager
+    def noting(self, request: Request) -> Iterator[list[Response | None]]:
+        """Write down that it came, and, by the answer that is put into the list, whether it was turned away."""
+        answered: list[Response | None] = []
+        if request.method == "GET":
+            yield answered
+            return
+        values = (request.method, request.path, request.query, request.body.decode("utf-8", "replace"))
+        with self.ledger.transaction() as connection:
+            number = connection.execute(
+                "INSERT INTO received (method, path, query, body) VALUES (?, ?, ?, ?)", values
+            ).lastrowid
+        yield answered
+        if any(response is not None and response.status in TURNED_AWAY for response in answered):
             with self.ledger.transaction() as connection:
-                values = (request.method, request.path, request.query, request.body.decode("utf-8", "replace"))
-                connection.execute("INSERT INTO received VALUES (?, ?, ?, ?)", values)
+                connection.execute("UPDATE received SET turned_away = 1 WHERE number = ?", (number,))
 
     def take_fault(self, request: Request) -> Fault | None:
         """The fault that this request meets, used up by that."""
@@ -228,7 +240,12 @@ def handler(answer: Callable[[BaseHTTPRequestHandler, Request], Response | None]
 
 def serve(venue: Venue, request: Request) -> Response | None:
     """Answer, or fail as told; None hangs up."""
-    venue.note(request)
+    with venue.noting(request) as answered:
+        answered.append(_answer(venue, request))
+    return answered[0]
+
+
+def _answer(venue: Venue, request: Request) -> Response | None:
     fault = venue.take_fault(request)
     if fault is None:
         return venue.safely(request)

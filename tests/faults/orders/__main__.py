@@ -23,6 +23,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--venue", choices=sorted(DESKS), action="append", help="only this one; may be repeated")
     parser.add_argument("--rounds", type=int, default=50, help="how often a sender dies at each of its steps")
     parser.add_argument("--steps", type=int, default=None, help="only so many of the steps, drawn from the seed")
+    parser.add_argument("--faults", type=int, default=None, help="only so many of the venue's faults; 0: none")
+    parser.add_argument("--minutes", type=float, help="kill nobody any more after so long")
     parser.add_argument("--seed", type=int, default=None, help="of the order of deaths; drawn when left out")
     parser.add_argument("--without", choices=SABOTAGE, help="take this out of the code: the drill must fail")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
@@ -79,7 +81,9 @@ def _drill(venue: str, options: argparse.Namespace, seed: int) -> dict[str, Any]
     try:
         with Stack(DataFolder(folder), seed=seed) as stack:
             stack.migrate()
-            drill = Drill(stack, desk, seed, options.rounds, options.without, options.steps)
+            drill = Drill(
+                stack, desk, seed, options.rounds, options.without, options.steps, options.faults, options.minutes
+            )
             return drill.run()
     finally:
         desk.close()
@@ -93,6 +97,8 @@ def _each(venues: list[str], options: argparse.Namespace, seed: int) -> int:
         command = [sys.executable, "-m", "tests.faults.orders", "--venue", venue, "--json", str(report)]
         command += ["--seed", str(seed), "--rounds", str(options.rounds)]
         command += ["--steps", str(options.steps)] if options.steps is not None else []
+        command += ["--faults", str(options.faults)] if options.faults is not None else []
+        command += ["--minutes", str(options.minutes)] if options.minutes is not None else []
         command += ["--without", options.without] if options.without else []
         status |= subprocess.run(command).returncode
         if report.exists():

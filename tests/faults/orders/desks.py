@@ -63,6 +63,18 @@ class Desk(ABC):
         """The whole ledger."""
 
     @abstractmethod
+    def fail_order(self, fault: Mapping[str, Any]) -> None:
+        """Let the next order meet a fault of `faults`."""
+
+    @abstractmethod
+    def fail_question(self, fault: Mapping[str, Any]) -> None:
+        """Let the next question about an order meet one."""
+
+    @abstractmethod
+    def heal(self) -> None:
+        """Let nothing fail any more."""
+
+    @abstractmethod
     def restart(self) -> None:
         """A power cut."""
 
@@ -95,6 +107,15 @@ class OverHttp(Desk):
     def settings(self) -> dict[str, str]:
         return {**COMMON, **self.environment, self.setting: self.venue.url}
 
+    def fail_order(self, fault: Mapping[str, Any]) -> None:
+        self.venue.fault(method="POST", path=self.orders_path, **fault)
+
+    def fail_question(self, fault: Mapping[str, Any]) -> None:
+        self.venue.fault(method="GET", path=self.orders_path, **fault)
+
+    def heal(self) -> None:
+        self.venue.heal()
+
     def restart(self) -> None:
         self.venue.restart()
         self._relax()
@@ -105,7 +126,7 @@ class OverHttp(Desk):
     def _books(self, own_id: Callable[[str], str], orders: str, trades: str) -> dict[str, Booked]:
         found: dict[str, Booked] = defaultdict(Booked)
         for row in self.venue.ledger(
-            f"SELECT body FROM received WHERE method = 'POST' AND path = '{self.orders_path}'"
+            f"SELECT body FROM received WHERE method = 'POST' AND path = '{self.orders_path}' AND NOT turned_away"
         ):
             found[own_id(row["body"])].received += 1
         for row in self.venue.ledger(orders):
@@ -203,8 +224,17 @@ class Ibkr(Desk):
             found[ref].trades.append((sign * Decimal(done["quantity"]), Decimal(done["price"])))
         return dict(found)
 
+    def fail_order(self, fault: Mapping[str, Any]) -> None:
+        self.venue.fault("place", **fault)
+
+    def fail_question(self, fault: Mapping[str, Any]) -> None:
+        self.venue.fault("all_open_orders", **fault)
+
+    def heal(self) -> None:
+        self.venue.do("clear")
+
     def restart(self) -> None:
-        self.venue.restart()
+        self.venue.restart(signal.SIGKILL)
 
     def close(self) -> None:
         self.venue.stop(signal.SIGKILL)

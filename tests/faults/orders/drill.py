@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 
-from tests.faults.orders import senders, verdict
+from tests.faults.orders import faults, senders, verdict
 from tests.faults.orders.desks import Desk
 from tests.faults.orders.processes import Ended, Process, Tell, fork
 from tests.faults.orders.steps import Point
@@ -26,7 +26,11 @@ from trading.tenants.models import Client
 BARS = 70
 PATIENCE_SECONDS = 60.0
 KILLED = -9
+RESOLVED_SECONDS = 60.0
+ENDS = ("succeeded", "failed", "cancelled")
 TRACES = 2
+UNDER_WAY = re.compile(r"sent (the rest of POST \S*order|an order to the gateway)")
+"""The step at which an order is out, and no answer read."""
 TRIES = 4
 WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
 """The first such step is the intent, the last is the outcome."""
@@ -71,7 +75,11 @@ class Drill:
     rounds: int
     without: str | None = None
     steps_at_most: int | None = None
+    cases: int | None = None
+    minutes: float | None = None
+    """After so long nobody is killed any more, however many deaths are left."""
     attempts: list[Attempt] = field(default_factory=list)
+    endured: list[tuple[faults.Case, float]] = field(default_factory=list)
     hung: list[str] = field(default_factory=list)
     _number: int = 0
     _login: Process | None = None
@@ -83,41 +91,63 @@ class Drill:
     def run(self) -> dict[str, Any]:
         """Everything; figures, and under ``wrong`` what did not hold."""
         began = time.monotonic()
-        with psycopg.connect(self.stack.postgres.url("quantum", "postgres"), autocommit=True) as self.database:
-            assert fork(partial(prepare, desk=self.desk), self._log).wait(60).status == 0, self._log.read_text()
-            try:
-                traces = self._trace()
-                plan = [(who, point) for who, points in traces.items() for point in points] * self.rounds
-                self.rng.shuffle(plan)
-                for who, point in plan:
-                    # How often an answer comes in parts differs, so that a step may be missed.
-                    any(self._attempt(who, point) for _ in range(TRIES))
-            finally:
-                self._end_login()
+        self._database = self._connect()
+        try:
+            prepared = fork(partial(prepare, desk=self.desk), self._log).wait(PATIENCE_SECONDS)
+            if prepared.status != 0:
+                raise RuntimeError(f"nothing to begin with: {self._log.read_text()[-4000:]}")
+            traces = self._trace()
+            steps = [(who, point) for who, points in traces.items() for point in points]
+            plan = [pair for _ in range(self.rounds) for pair in self.rng.sample(steps, len(steps))]
+            for number, (who, point) in enumerate(plan, 1):
+                if self.minutes is not None and time.monotonic() - began > self.minutes * 60:
+                    break
+                # How often an answer comes in parts differs, so that a step may be missed.
+                any(self._attempt(who, point) for _ in range(TRIES))
+                if number % 100 == 0:
+                    print(f"  {number} of {len(plan)} deaths", flush=True)
+            for case in faults.cases(self.desk, self.rng, self.cases):
+                self._endure(case)
+            self._end_login()
             figures, wrong = verdict.of(
-                self.database, self.desk.name, self.desk.books(), deduplicates=self.desk.deduplicates
+                self._database, self.desk.name, self.desk.books(), deduplicates=self.desk.deduplicates
             )
+        finally:
+            self._end_login()
+            self._database.close()
         died = Counter(f"{attempt.who}: {attempt.point}" for attempt in self.attempts if attempt.died)
-        wanted = Counter({f"{who}: {point}": self.rounds for who, points in traces.items() for point in points})
-        wrong["steps at which nobody died"] = [step for step in wanted if not died[step]]
-        wrong["runs that did not end"] = [
-            f"{attempt.run_id} {attempt.state}" for attempt in self.attempts
-            if attempt.state not in ("succeeded", "failed", "cancelled")
-        ]  # fmt: skip
-        wrong["processes that hung"] = self.hung
-        took = [attempt.recovery_seconds for attempt in self.attempts]
+        wrong |= {
+            "steps at which nobody died": [
+                str(point) for who, points in traces.items() for point in points
+                if self.rounds and not died[f"{who}: {point}"]
+            ],
+            "runs that did not end": [
+                f"{attempt.run_id} {attempt.state}" for attempt in self.attempts if attempt.state not in ENDS
+            ],
+            "processes that hung": self.hung,
+            "orders not resolved within a minute of the venue's return": [
+                f"{case}: {seconds:.0f} s" for case, seconds in self.endured if seconds > RESOLVED_SECONDS
+            ],
+        }  # fmt: skip
         return {
             "venue": self.desk.name,
             "seconds": round(time.monotonic() - began, 1),
             "steps": {who: [str(point) for point in points] for who, points in traces.items()},
             "deaths": sum(died.values()),
+            "deaths_at_least": min(died[f"{who}: {point}"] for who, points in traces.items() for point in points),
             "deaths_by_step": dict(died),
-            "recovery_seconds_median": round(median(took), 2) if took else None,
-            "recovery_seconds_max": round(max(took), 2) if took else None,
+            **_seconds("recovery", [attempt.recovery_seconds for attempt in self.attempts]),
+            "faults": len(self.endured),
+            "faults_by_kind": dict(Counter(case.fault for case, _ in self.endured)),
+            **_seconds("resolved", [seconds for _, seconds in self.endured]),
             **figures,
             "wrong": {name: len(found) for name, found in wrong.items()},
             "examples": {name: found[:5] for name, found in wrong.items() if found},
         }
+
+    def _connect(self) -> "psycopg.Connection[Any]":
+        """The drill's own connection, which sees and moves everything."""
+        return psycopg.connect(self.stack.postgres.url("quantum", "postgres"), autocommit=True)
 
     def _trace(self) -> dict[str, list[Point]]:
         """The steps of a sender that nobody kills, and of a login's process where there is one.
@@ -156,24 +186,36 @@ class Drill:
         began = time.monotonic()
         if who == "login":
             self._end_login()  # it may have missed its step
-        self._have_login()
-        self._pass_time()
-        done = fork(
-            partial(senders.recover, run_id=UUID(run_id), without=self.without), self._log
-        ).wait(PATIENCE_SECONDS)  # fmt: skip
+        done = self._recover(UUID(run_id))
         if done.last("state") is None:
             self.hung.append(f"recovery of {run_id} after {who} at {point}: {done.status}")
         self.attempts.append(Attempt(point, who, died, UUID(run_id), time.monotonic() - began, str(done.last("state"))))
         return died
 
+    def _recover(self, run_id: UUID) -> Ended:
+        self._have_login()
+        self._pass_time()
+        recover = partial(senders.recover, run_id=run_id, without=self.without)
+        return fork(recover, self._log).wait(PATIENCE_SECONDS)
+
     def _send(self, fatal: Point | None, fatal_to_login: Point | None = None) -> tuple[Ended, list[Point]]:
-        self._number += 1
         self._pass_time()
         if fatal_to_login is not None:
             self._end_login()
         self._have_login(fatal_to_login)
         before = len(self._login_points())
-        process = fork(
+        process = self._start(fatal)
+        if fatal_to_login is not None and self._login is not None:
+            while process.is_running() and self._login.is_running():
+                time.sleep(0.002)
+            if self._number % 25:  # the host has died, and the sender with it; at times it lives on without an answer
+                return process.end(), []
+        ended = process.wait(PATIENCE_SECONDS)
+        return ended, self._login_points()[before:]
+
+    def _start(self, fatal: Point | None) -> Process:
+        self._number += 1
+        return fork(
             partial(
                 senders.send,
                 broker=self.desk.name,
@@ -185,13 +227,55 @@ class Drill:
             ),
             self._log,
         )
-        if fatal_to_login is not None and self._login is not None:
-            while process.is_running() and self._login.is_running():
-                time.sleep(0.002)
-            if self._number % 25:  # the host has died, and the sender with it; at times it lives on without an answer
-                return process.end(), []
+
+    def _endure(self, case: faults.Case) -> None:
+        """An execution while ``case`` strikes, and the time from the venue's return until its order is resolved."""
+        self._pass_time()
+        self._have_login()
+        faults.strike(self.desk, case)
+        before = len(self._login_points())
+        process = self._start(None)
+        while process.is_running() and not self._is_under_way(process, before):
+            time.sleep(0.002)
+        self._lose(case.around)
         ended = process.wait(PATIENCE_SECONDS)
-        return ended, self._login_points()[before:]
+        self.desk.heal()
+        run_id = UUID(ended.last("run"))
+        began = time.monotonic()
+        settles_at = began + (faults.VERY_LATE + 0.5 if "late" in case.fault else 0.0)
+        while True:  # in production every ten seconds while a venue does not answer, and every minute
+            done = self._recover(run_id)
+            took = time.monotonic() - began
+            if done.last("unsure") is None:
+                self.hung.append(f"recovery of {run_id} after {case}: {done.status}")
+            is_over = done.last("unsure") == 0 or not self._is_at_venue(run_id)
+            if (is_over and time.monotonic() > settles_at) or took > RESOLVED_SECONDS:
+                break
+            time.sleep(0.3)
+        self.endured.append((case, took))
+        print(f"  {took:5.1f} s: {case}", flush=True)
+
+    def _is_under_way(self, process: Process, before: int) -> bool:
+        told = [Point(*message["point"]) for message in process.told() if "point" in message]
+        return any(UNDER_WAY.match(point.step) for point in told + self._login_points()[before:])
+
+    def _lose(self, what: str) -> None:
+        if what == "redis lost":
+            self.stack.valkey.kill()
+            time.sleep(0.2)
+            self.stack.valkey.start()
+        elif what == "postgres restarted":
+            self.stack.postgres.restart("immediate")
+            self._database.close()
+            self._database = self._connect()
+        elif what == "venue restarted":
+            self.desk.restart()
+
+    def _is_at_venue(self, run_id: UUID) -> bool:
+        """Whether the venue has an order of the run, by its own ledger."""
+        rows = self._database.execute("SELECT client_order_id FROM orders WHERE run_id = %s", [run_id]).fetchall()
+        books = self.desk.books()
+        return any(row[0] in books and books[row[0]].orders for row in rows)
 
     def _login_points(self) -> list[Point]:
         told = self._login.told() if self._login is not None else []
@@ -199,10 +283,10 @@ class Drill:
 
     def _pass_time(self) -> None:
         """Leases have run out, delays are over, the venue's limits are free again."""
-        self.database.execute("UPDATE job_runs SET lease_until = now() - interval '1 ms' WHERE state = 'running'")
-        self.database.execute("DELETE FROM broker_budgets")
+        self._database.execute("UPDATE job_runs SET lease_until = now() - interval '1 ms' WHERE state = 'running'")
+        self._database.execute("DELETE FROM broker_budgets")
         if self.desk.client_id is not None and self._login is None:
-            self.database.execute("UPDATE ibkr_logins SET leased_until = now()")
+            self._database.execute("UPDATE ibkr_logins SET leased_until = now()")
 
     def _have_login(self, fatal: Point | None = None) -> None:
         """The process of the one client's login, where the venue wants one."""
@@ -226,3 +310,10 @@ class Drill:
         if self._login is not None:
             self._login.end()
             self._login = None
+
+
+def _seconds(what: str, took: list[float]) -> dict[str, float | None]:
+    return {
+        f"{what}_seconds_median": round(median(took), 2) if took else None,
+        f"{what}_seconds_max": round(max(took), 2) if took else None,
+    }

@@ -18,7 +18,7 @@ from trading.brokers.adapters.ibkr import channel
 from trading.core.ids import uuid7
 from trading.core.scope import platform_scope
 from trading.execution.models import Order
-from trading.execution.states import LIVE
+from trading.execution.states import OrderState
 from trading.jobs import ledger, runner, services
 from trading.jobs.models import JobRun
 from trading.jobs.states import FINAL, State
@@ -29,6 +29,10 @@ CYCLE = "execution-cycle"
 COMPARISON = "order-reconcile"
 FIRST_STEP = "risk"
 """Of the cycle, where orders are reviewed and intended: from there on a sender's steps are counted."""
+
+
+UNSURE = (OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN)
+"""Of such an order it is not known what became of it."""
 
 
 def start_afresh(without: str | None) -> None:
@@ -98,8 +102,8 @@ def recover(
         run = JobRun.objects.get(id=run_id)
         assert run.client_id is not None
         finish(services.enqueue(COMPARISON, client_id=run.client_id).run.id)
-        left = Order.objects.filter(client_id=run.client_id, state__in=LIVE).count()
-    tell(state=run.state, error=run.error_message, open=left)
+        unsure = Order.objects.filter(run_id=run_id, state__in=UNSURE).count()
+    tell(state=run.state, error=run.error_message, unsure=unsure)
 
 
 def finish(run_id: UUID, tries: int = 12) -> None:

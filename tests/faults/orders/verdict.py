@@ -10,6 +10,7 @@ import psycopg
 
 from tests.faults.orders.desks import Booked
 
+UNSURE = frozenset({"intended", "sent", "unknown"})
 LIVE = frozenset({"intended", "sent", "unknown", "open", "partially_filled"})
 NEVER_WENT = frozenset({"refused", "intended", "withdrawn"})
 _ORDERS = """
@@ -60,7 +61,7 @@ def of(
             own for own in ours if ours[own].state == "rejected" and own in books and books[own].orders
         ],
         "orders that the venue has and we are unsure of": [
-            own for own in ours if ours[own].state in LIVE and own in books and books[own].orders
+            own for own in ours if ours[own].state in UNSURE and own in books and books[own].orders
         ],
         "orders that we hold for traded and the venue does not have": [
             own for own in ours if ours[own].fills and not (own in books and books[own].orders)

@@ -31,6 +31,7 @@ async def main() -> None:
     ledger = Ledger(args.ledger)
     options = Options(version=args.version, linger=args.linger, pacing=Pacing(window=args.history_window))
     gateway = Gateway(ledger, lambda: datetime.now(UTC), options)
+    gateway.exchange.work_all()  # an order that was taken when the power went is traded all the same
     clients = await asyncio.start_server(gateway.serve, "127.0.0.1", args.port)
     desk = await asyncio.start_server(Desk(gateway).serve, "127.0.0.1", args.control)
     ports = [server.sockets[0].getsockname()[1] for server in (clients, desk)]
