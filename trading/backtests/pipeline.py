@@ -71,13 +71,18 @@ def targets(name: str, params: dict[str, Any], bars: Bars) -> Floats:
 
 def simulated(config: RunConfig, bars: Bars) -> Result:
     """What trading the strategy over ``bars`` would have left."""
+    return traded(config, bars, targets(config.strategy.name, config.strategy.params, bars))
+
+
+def traded(config: RunConfig, bars: Bars, wished: Floats) -> Result:
+    """What trading those targets over ``bars``, under the terms of ``config``, would have left."""
     execution, risk = config.execution, config.risk
     slippage: Slippage = slippage_of(execution.slippage.model, execution.slippage.params)
     if execution.slippage_bps:
         slippage = SpreadPct(2 * execution.slippage_bps * BASIS_POINT)  # half of the spread is paid each way
     return simulate(
         bars,
-        targets(config.strategy.name, config.strategy.params, bars),
+        wished,
         cash=config.initial_cash,
         sizing=sizing_of(risk.model, risk.params),
         costs=Costs(execution.fee_bps, execution.borrow_cost_bps, slippage),

@@ -1,14 +1,17 @@
 """The execution cycle of one client: from the liquid universe to target weights, orders, fills and a snapshot."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 import numpy as np
 from django.conf import settings
 
+from trading.backtests import following
+from trading.backtests.models import Promotion
 from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused, Side
 from trading.brokers.registry import UnknownBroker
@@ -16,18 +19,34 @@ from trading.execution import planning, selectors, services
 from trading.execution.models import Order
 from trading.execution.states import AT_VENUE, OrderState
 from trading.jobs.context import StepContext
+from trading.jobs.models import JobRun
 from trading.jobs.outcomes import PermanentError, RetryLater
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
+from trading.jobs.states import State
 from trading.marketdata import selectors as market
 from trading.quant.momentum import liquidity, momentum, target_weights
 from trading.tenants import parameters
 
+T = TypeVar("T")
 HISTORY_BARS = 66
 """A quarter of trading days and the five that momentum skips."""
 
 
 def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
-    """Rank the symbols that have enough history by what is traded of them in a day."""
+    """The symbols of the strategy that was promoted; without one, those with enough history, by what is traded of them.
+
+    Of several promotions in force the newest is followed.
+    """
+    promotion = _followed(lambda: following.chosen(ctx.client_id, settings.QT_EXECUTION_EXCHANGE))
+    if promotion is not None:
+        config = following.config_of(promotion)
+        return {
+            "symbols": [{"symbol": symbol} for symbol in config.traded],
+            "promotion": str(promotion.id),
+            "strategy": promotion.strategy,
+            "params": config.strategy.params,
+            "run_hash": promotion.run_hash,
+        }
     symbols = parameters.in_force(ctx.client_id).symbols
     histories = [market.history(symbol, bars=HISTORY_BARS) for symbol in symbols]
     found = [history for history in histories if history is not None]
@@ -49,7 +68,9 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
 
 def targets(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
-    """Give each symbol of the universe a weight: momentum over liquidity, long only."""
+    """Give each symbol of the universe a weight: as the promoted strategy says, else momentum over liquidity."""
+    if "promotion" in ctx.returned["universe"]:
+        return _followed(lambda: _wishes(ctx, UUID(ctx.returned["universe"]["promotion"])))
     symbols = [row["symbol"] for row in ctx.returned["universe"]["symbols"]]
     histories = {symbol: market.history(symbol, bars=HISTORY_BARS) for symbol in symbols}
     known = [history for history in histories.values() if history is not None]
@@ -63,6 +84,27 @@ def targets(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         },
         "momentum": {history.symbol: f"{value:.4f}" for history, value in zip(known, momenta, strict=True)},
     }
+
+
+def _wishes(ctx: StepContext, promotion_id: UUID) -> dict[str, Any]:
+    promotion = Promotion.objects.filter(id=promotion_id, client_id=ctx.client_id, demoted_at__isnull=True).first()
+    if promotion is None:
+        raise PermanentError("The strategy was demoted while the cycle ran; the next one goes without it.")
+    said = following.standing(following.config_of(promotion), ctx.now)
+    return {
+        "promotion": str(promotion.id),
+        "as_of": said.as_of.isoformat(),
+        "weights": {symbol: f"{weight:.12f}" for symbol, weight in said.weights.items()},
+        "decided": {symbol: at.isoformat() for symbol, at in said.decided.items()},
+    }
+
+
+def _followed(ask: Callable[[], T]) -> T:
+    """What a strategy answers; what its file, its candles or its configuration do not allow stays so."""
+    try:
+        return ask()
+    except (LookupError, ValueError) as error:
+        raise PermanentError(str(error)) from error
 
 
 def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
@@ -84,13 +126,34 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     prices = {symbol: quote.price for symbol, quote in quotes.items() if quote is not None}
     untraded = {*held, *weights} - instruments.keys()
     unsettled = selectors.left_alone(ctx.client_id, broker.name) | untraded
+    goals: dict[str, Decimal] = {}
+    if "promotion" in ctx.returned["targets"]:
+        worth = sum((units * prices[symbol] for symbol, units in held.items() if symbol in prices), Decimal(0))
+        investable = max(cash + worth - rules.cash_buffer, Decimal(0))
+        before = _cycle_before(ctx)
+        goals = following.goals(ctx.returned["targets"], before, prices=prices, investable=investable)
+        weights = following.as_weights(goals, prices, investable)
+        silent = {row["symbol"] for row in ctx.returned["universe"]["symbols"]} - weights.keys()
+        unsettled |= silent
     planned = planning.plan(weights, held, prices, cash=cash, rules=rules, unsettled=unsettled, instruments=instruments)
     with _broker(ctx) as broker:
         offered = services.quotes(broker, planned)
     with ctx.transaction():
         orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name, quotes=offered)
     shown = [_shown(order) for order in orders]
-    return {"cash": f"{cash:.2f}", "orders": shown, "left_alone": sorted(unsettled)}
+    return {
+        "cash": f"{cash:.2f}",
+        "orders": shown,
+        "left_alone": sorted(unsettled),
+        "goals": {symbol: f"{units:f}" for symbol, units in goals.items()},
+    }
+
+
+def _cycle_before(ctx: StepContext) -> Mapping[str, Any]:
+    """What the steps of the client's last cycle returned that came to its end."""
+    ended = JobRun.objects.filter(job=JOB.slug, client_id=ctx.client_id, state=State.SUCCEEDED).exclude(id=ctx.run_id)
+    returned: Mapping[str, Any] | None = ended.order_by("-id").values_list("returned", flat=True).first()
+    return returned or {}
 
 
 def orders(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
