@@ -179,7 +179,7 @@ def test_numbers_read_back_and_words_are_no_formulas() -> None:
         assert not math.isfinite(value) or cell.partition("e")[0].strip("-").replace(".", "").strip("0") == digits
     assert tables.numbers(np.empty(0)) == []
     words = ["=1+1", "+1", "-1", "@x", "a,b", 'say "no"', "plain", "two\nlines"]
-    table = tables.csv([tables.Column("word", tables.text(words))])
+    table = tables.csv([tables.words("word", words)])
     assert [row["word"].lstrip("'") for row in rows(table)] == words
     assert not any(row["word"].startswith(("=", "+", "-", "@")) for row in rows(table))
 

@@ -26,17 +26,13 @@ from workers.jobs import backtest
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queues")]
 STEPS = ("load", "features", "simulate", "validate", "write")
+TABLES = ("draws", "equity", "features", "fills", "positions", "trades")
 FILES = {
     "config.json",
-    "draws.csv",
-    "equity.csv",
-    "features.csv",
-    "fills.csv",
     "metrics.json",
-    "positions.csv",
     "tearsheet.html",
-    "trades.csv",
     "validation.json",
+    *(f"{name}.{form}" for name in TABLES for form in ("csv", "parquet")),
 }
 BODY: dict[str, Any] = {**MINIMAL, "timeframe": "1h", "end": "2024-01-12"}
 

@@ -36,12 +36,19 @@ from trading.tenants.scope import ScopedView
 
 ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 404: ErrorSerializer}
 LIST_ERRORS = {401: ErrorSerializer, 403: ErrorSerializer, 422: ErrorSerializer}
-TYPES = {".json": "application/json", ".csv": "text/csv; charset=utf-8", ".html": "text/html; charset=utf-8"}
+PARQUET = "application/vnd.apache.parquet"
+TYPES = {
+    ".json": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".parquet": PARQUET,
+}
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="An ETag.")
 ARTIFACT_ANSWERS: Any = {
     (200, "application/json"): OpenApiTypes.BINARY,
     (200, "text/csv"): OpenApiTypes.BINARY,
     (200, "text/html"): OpenApiTypes.BINARY,
+    (200, PARQUET): OpenApiTypes.BINARY,
     304: None,
     **ERRORS,
     409: ErrorSerializer,

@@ -1,6 +1,6 @@
 """A run worked out: from candles to artifacts, by functions whose answer follows from their arguments alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from trading.backtests.candles import Series
 from trading.backtests.config import RunConfig
 from trading.backtests.parsing import strategies_folder
 from trading.backtests.strategy import targets_of
-from trading.backtests.tables import Cells, Column
+from trading.backtests.tables import Cells, Column, Table
 from trading.backtests.validation import Judged
 from trading.quant import indicator
 from trading.quant.bars import Bars
@@ -115,18 +115,30 @@ def artifacts(
 ) -> dict[str, bytes]:
     """Everything that the run leaves, by name; ``metrics`` are what `measured` says."""
     times = tables.times(result.time)
+    found = {
+        "draws": _draws(judged),
+        "equity": _equity(result, times),
+        "positions": _positions(result, times),
+        "fills": _fills(result, times),
+        "trades": _trades(result, times),
+        "features": _features(result, made, times),
+    }
     return {
         "config.json": config.canonical(),
         "metrics.json": canonical.canonical(metrics),
         "validation.json": canonical.canonical(judged.summary),
-        "draws.csv": _draws(judged),
-        "equity.csv": _equity(result, times),
-        "positions.csv": _positions(result, times),
-        "fills.csv": _fills(result, times),
-        "trades.csv": _trades(result, times),
-        "features.csv": _features(result, made, times),
+        **written(found),
         "tearsheet.html": tearsheet.page(config, result, metrics, judged),
     }
+
+
+def written(found: Mapping[str, Table]) -> dict[str, bytes]:
+    """Each table as CSV and as Parquet, by the names of the files."""
+    # Here, so that only a process that has something to write loads pyarrow.
+    from trading.backtests.parquet import parquet
+
+    files = {f"{name}.csv": tables.csv(table) for name, table in found.items()}
+    return files | {f"{name}.parquet": parquet(table) for name, table in found.items()}
 
 
 def drawdown(equity: Floats) -> Floats:
@@ -136,81 +148,79 @@ def drawdown(equity: Floats) -> Floats:
     return fallen
 
 
-def _equity(result: Result, times: Cells) -> bytes:
-    return tables.csv(
-        [
-            Column("time", times),
-            Column("equity", tables.numbers(result.equity)),
-            Column("cash", tables.numbers(result.cash)),
-            Column("drawdown", tables.numbers(drawdown(result.equity))),
-        ]
-    )
+def _at(name: str, result: Result, times: Cells, bars: npt.NDArray[np.int64]) -> Column:
+    """The times of some bars."""
+    return Column(name, [times[bar] for bar in bars.tolist()], result.time[bars].view("datetime64[ns]"))
 
 
-def _positions(result: Result, times: Cells) -> bytes:
-    names = tables.text(result.symbols)
-    columns = [Column(name, tables.numbers(result.positions[:, place])) for place, name in enumerate(names)]
-    return tables.csv([Column("time", times), *columns])
+def _time(result: Result, times: Cells) -> Column:
+    return Column("time", times, result.time.view("datetime64[ns]"))
 
 
-def _named(result: Result, places: npt.NDArray[np.int64]) -> list[str]:
-    names = tables.text(result.symbols)
-    return [names[place] for place in places.tolist()]
+def _equity(result: Result, times: Cells) -> Table:
+    return [
+        _time(result, times),
+        tables.floats("equity", result.equity),
+        tables.floats("cash", result.cash),
+        tables.floats("drawdown", drawdown(result.equity)),
+    ]
 
 
-def _reasons(numbers: npt.NDArray[np.int64]) -> list[str]:
-    return [REASONS[number] for number in numbers.tolist()]
+def _positions(result: Result, times: Cells) -> Table:
+    held = [tables.floats(name, result.positions[:, place]) for place, name in enumerate(result.symbols)]
+    return [_time(result, times), *held]
 
 
-def _fills(result: Result, times: Cells) -> bytes:
+def _named(result: Result, places: npt.NDArray[np.int64]) -> Column:
+    return tables.words("symbol", (result.symbols[place] for place in places.tolist()))
+
+
+def _reasons(numbers: npt.NDArray[np.int64]) -> Column:
+    return tables.words("reason", (REASONS[number] for number in numbers.tolist()))
+
+
+def _fills(result: Result, times: Cells) -> Table:
     fills = result.fills
-    return tables.csv(
-        [
-            Column("time", [times[bar] for bar in fills["bar"].tolist()]),
-            Column("symbol", _named(result, fills["symbol"])),
-            *(Column(name, tables.numbers(fills[name])) for name in ("quantity", "price", "fee", "slippage")),
-            Column("reason", _reasons(fills["reason"])),
-        ]
-    )
+    return [
+        _at("time", result, times, fills["bar"]),
+        _named(result, fills["symbol"]),
+        *(tables.floats(name, fills[name]) for name in ("quantity", "price", "fee", "slippage")),
+        _reasons(fills["reason"]),
+    ]
 
 
-def _trades(result: Result, times: Cells) -> bytes:
+def _trades(result: Result, times: Cells) -> Table:
     trades = result.trades
     amounts = ("quantity", "entry_price", "exit_price", "fees", "borrow", "pnl", "return")
-    return tables.csv(
-        [
-            Column("symbol", _named(result, trades["symbol"])),
-            Column("direction", tables.integers(trades["direction"])),
-            Column("entry_time", [times[bar] for bar in trades["entry_bar"].tolist()]),
-            Column("exit_time", [times[bar] for bar in trades["exit_bar"].tolist()]),
-            *(Column(name, tables.numbers(trades[name])) for name in amounts),
-            Column("reason", _reasons(trades["reason"])),
-        ]
-    )
+    return [
+        _named(result, trades["symbol"]),
+        tables.whole("direction", trades["direction"]),
+        _at("entry_time", result, times, trades["entry_bar"]),
+        _at("exit_time", result, times, trades["exit_bar"]),
+        *(tables.floats(name, trades[name]) for name in amounts),
+        _reasons(trades["reason"]),
+    ]
 
 
-def _features(result: Result, made: Sequence[Feature], times: Cells) -> bytes:
+def _features(result: Result, made: Sequence[Feature], times: Cells) -> Table:
     """One row for each time and symbol, in that order."""
     count = len(result.symbols)
-    return tables.csv(
-        [
-            Column("time", [moment for moment in times for _ in range(count)]),
-            Column("symbol", tables.text(result.symbols) * len(result.time)),
-            Column("close", tables.numbers(result.close.reshape(-1))),
-            *(Column(feature.name, tables.numbers(feature.values.reshape(-1))) for feature in made),
-        ]
-    )
+    return [
+        _at("time", result, times, np.repeat(np.arange(len(result.time)), count)),
+        Column("symbol", tables.text(result.symbols) * len(result.time), list(result.symbols) * len(result.time)),
+        tables.floats("close", result.close.reshape(-1)),
+        *(tables.floats(feature.name, feature.values.reshape(-1)) for feature in made),
+    ]
 
 
-def _draws(judged: Judged) -> bytes:
+def _draws(judged: Judged) -> Table:
     """Every draw of every test, one row each."""
     lengths = [len(values) for values in judged.draws.values()]
     names = [name for name, length in zip(judged.draws, lengths, strict=True) for _ in range(length)]
     values = np.concatenate(list(judged.draws.values())) if judged.draws else np.empty(0)
-    return tables.csv(
-        [
-            Column("draw", [str(number) for length in lengths for number in range(length)]),
-            Column("of", names),
-            Column("value", tables.numbers(values)),
-        ]
-    )
+    numbers = np.concatenate([np.arange(length) for length in lengths]) if lengths else np.empty(0, np.int64)
+    return [
+        tables.whole("draw", numbers),
+        Column("of", names, names),
+        tables.floats("value", values),
+    ]

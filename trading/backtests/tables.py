@@ -1,7 +1,11 @@
-"""Tables as CSV whose bytes follow from their values: the shortest digits that read back as the same number."""
+"""Tables as CSV whose bytes follow from their values: the shortest digits that read back as the same number.
+
+`trading.backtests.parquet` writes the same columns from their values.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +17,33 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Column:
-    """A column's name and its cells, as they are written."""
+    """A column's name, its cells as CSV has them, and its values: floats, integers, datetime64[ns] (UTC) or words."""
 
     name: str
     cells: Cells
+    values: npt.NDArray[Any] | Sequence[str | bool]
 
 
-def csv(columns: Sequence[Column]) -> bytes:
+Table = Sequence[Column]
+
+
+def floats(name: str, values: npt.NDArray[np.float64]) -> Column:
+    """A column of numbers; NaN is nothing."""
+    return Column(name, numbers(values), values)
+
+
+def whole(name: str, values: npt.NDArray[np.int64]) -> Column:
+    """A column of whole numbers."""
+    return Column(name, integers(values), values)
+
+
+def words(name: str, values: Iterable[str]) -> Column:
+    """A column of words."""
+    found = list(values)
+    return Column(name, text(found), found)
+
+
+def csv(columns: Table) -> bytes:
     """The columns side by side under their names, in UTF-8, each line ended by a line feed."""
     lines = [",".join(text([column.name for column in columns]))]
     lines.extend(map(",".join, zip(*(column.cells for column in columns), strict=True)))

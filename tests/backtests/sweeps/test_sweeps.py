@@ -30,7 +30,7 @@ from trading.jobs.states import WAITING, State
 from trading.tenants.models import Client, Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queues")]
-FILES = {"config.json", "heatmap.html", "points.csv", "summary.json"}
+FILES = {"config.json", "heatmap.html", "points.csv", "points.parquet", "summary.json"}
 BODY = changed(parameters={"fast": {"from": 2, "to": 12, "step": 1}, "slow": {"from": 10, "to": 60, "step": 5}})
 
 

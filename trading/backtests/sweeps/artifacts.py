@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from trading.backtests import canonical, tables
+from trading.backtests import canonical, pipeline, tables
 from trading.backtests.sweeps import heatmap
-from trading.backtests.sweeps.config import Points
+from trading.backtests.sweeps.config import Points, Value
 from trading.backtests.sweeps.judgement import Judgement
 from trading.backtests.sweeps.simulation import RECORD
-from trading.backtests.tables import Column
+from trading.backtests.tables import Column, Table
 from trading.quant.performance import COLUMNS, WHOLE
 
 
@@ -16,26 +16,28 @@ def artifacts(points: Points, judgement: Judgement) -> dict[str, bytes]:
     return {
         "config.json": points.sweep.canonical(),
         "summary.json": canonical.canonical(judgement.summary),
-        "points.csv": _points(points, judgement),
+        **pipeline.written({"points": _points(points, judgement)}),
         "heatmap.html": heatmap.page(points, judgement, points.sweep.config),
     }
 
 
-def _points(points: Points, judgement: Judgement) -> bytes:
+def _points(points: Points, judgement: Judgement) -> Table:
     """One row for each point, in their order: what was varied, then the figures."""
-    names = (*COLUMNS, *RECORD)
-    found = [Column("point", [str(number) for number in range(len(points))])]
-    for place, name in enumerate(points.axes):
-        values = [point[place] for point in points.values]
-        found.append(Column(name, [_cell(value) for value in values]))
-    for place, name in enumerate(names):
+    found = [tables.whole("point", np.arange(len(points)))]
+    found += [_varied(name, [point[place] for point in points.values]) for place, name in enumerate(points.axes)]
+    for place, name in enumerate((*COLUMNS, *RECORD)):
         column = np.ascontiguousarray(judgement.figures.table[:, place])
-        whole = name in WHOLE or name == "ruined"
-        found.append(Column(name, tables.integers(column.astype(np.int64)) if whole else tables.numbers(column)))
-    return tables.csv(found)
+        is_whole = name in WHOLE or name == "ruined"
+        found.append(tables.whole(name, column.astype(np.int64)) if is_whole else tables.floats(name, column))
+    return found
 
 
-def _cell(value: bool | int | float | str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return tables.text([value])[0] if isinstance(value, str) else canonical.number(float(value))
+def _varied(name: str, values: list[Value]) -> Column:
+    """Numbers as they were given: 5 rather than 5.0."""
+    if all(isinstance(value, bool) for value in values):
+        return Column(name, ["true" if value else "false" for value in values], [bool(value) for value in values])
+    if any(isinstance(value, bool | str) for value in values):
+        return tables.words(name, map(str, values))
+    cells = [canonical.number(float(value)) for value in values]
+    kind = np.int64 if all(isinstance(value, int) for value in values) else np.float64
+    return Column(name, cells, np.array(values, dtype=kind))

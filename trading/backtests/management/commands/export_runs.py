@@ -93,4 +93,4 @@ def _index(runs: list[Run]) -> bytes:
         "created_at": [run.created_at.isoformat() for run in runs],
     }
     figures = {name: [json.dumps((run.metrics or {}).get(name)) for run in runs] for name in FIGURES}
-    return tables.csv([Column(name, cells) for name, cells in {**plain, **figures}.items()])
+    return tables.csv([Column(name, cells, cells) for name, cells in {**plain, **figures}.items()])
