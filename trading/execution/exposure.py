@@ -71,7 +71,7 @@ def read_book(client_id: UUID, since: datetime | None = None) -> Book:
 
 def _one(statement: LiteralString, values: Mapping[str, Any]) -> dict[str, Any]:
     """The row of an aggregate, by a statement that the server prepares."""
-    with transaction.atomic(), connection.wrap_database_errors:
+    with transaction.atomic(savepoint=False), connection.wrap_database_errors:
         cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
         row: dict[str, Any] | None = cursor.execute(statement, values, prepare=True).fetchone()
     if row is None:

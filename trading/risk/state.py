@@ -24,7 +24,7 @@ _LOCK: Final = _ACCOUNT + " FOR NO KEY UPDATE"
 _STATE: Final = """
     SELECT clock_timestamp() AS now, g.id, g.halted, g.kill_switch, g.reason, g.trades_since,
            coalesce((SELECT json_object_agg(name, value) FROM changed_settings), '{}') AS dials,
-           r.symbols, r.quantities, r.prices, r.multipliers, r.unit_deltas
+           r.symbols, r.quantities, r.prices, r.multipliers, r.unit_deltas, own.*
       FROM (SELECT 1) AS one
       LEFT JOIN risk_guard AS g ON g.id = 1
       LEFT JOIN LATERAL (
@@ -32,8 +32,12 @@ _STATE: Final = """
                   array_agg(price ORDER BY id) AS prices, array_agg(multiplier ORDER BY id) AS multipliers,
                   array_agg(unit_delta ORDER BY id) AS unit_deltas
              FROM risk_reservations WHERE client_id = %(client)s) AS r ON true
+      LEFT JOIN LATERAL (
+           SELECT version, max_order_size, max_daily_loss, max_position_per_symbol, max_gross_exposure, max_net_delta,
+                  max_open_legs, max_spread_pct, breaker_losses, breaker_loss, market_hours, symbols AS own_symbols,
+                  cash_buffer, min_notional, max_orders
+             FROM client_parameters WHERE client_id = %(client)s ORDER BY version DESC LIMIT 1) AS own ON true
 """
-_OWN: Final = "SELECT * FROM client_parameters WHERE client_id = %(client)s ORDER BY version DESC LIMIT 1"
 _DECIDE: Final = """
     WITH decision AS (
         INSERT INTO risk_decisions (id, client_id, client_order_id, symbol, side, quantity, price, approved, "limit",
@@ -95,7 +99,7 @@ def seen(client_id: UUID) -> State:
 
 
 def _read(client_id: UUID, first: LiteralString) -> State | None:
-    account, state, own = _execute((first, _STATE, _OWN), {"client": client_id})
+    account, state = _execute((first, _STATE), {"client": client_id})
     if not account:
         return None
     row = state[0]
@@ -112,8 +116,14 @@ def _read(client_id: UUID, first: LiteralString) -> State | None:
         ),
         reserved=tuple(Reserved(*values) for values in zip(*columns, strict=True)),
         changed_dials=row["dials"],
-        own=Parameters(**own[0]) if own else None,
+        own=None if row["version"] is None else _own(client_id, row),
     )
+
+
+def _own(client_id: UUID, row: Mapping[str, Any]) -> Parameters:
+    """The client's parameters among the columns of the state."""
+    values = {name: row["own_symbols" if name == parameters.SYMBOLS else name] for name in parameters.NAMES}
+    return Parameters(client_id=client_id, version=row["version"], **values)
 
 
 def decide(client_id: UUID, order: str, proposal: Proposal, limit: str, breach: Breach | None) -> None:
