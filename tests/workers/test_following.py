@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -20,13 +21,14 @@ from trading.backtests import canonical, parity, pipeline, registry
 from trading.backtests.models import Level, Promotion
 from trading.backtests.parsing import parse
 from trading.brokers.services import open_paper_account
+from trading.core.ids import uuid7
 from trading.execution.models import Fill, Order, Position
 from trading.execution.states import OrderState
 from trading.jobs import runner, services
 from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.states import FINAL, State
 from trading.risk.models import Guard
-from trading.tenants.models import Client
+from trading.tenants.models import Client, Role, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CASH = Decimal(100_000)
@@ -222,10 +224,34 @@ def test_parity_explains_every_fill(
         assert pair.causes.whole == parity.total([pair.account.cost, -pair.backtest.cost])
     assert report.causes.whole == report.difference
     assert all(pair.waits for pair in report.pairs if pair.backtest is None)
+    page = looked_at(desk)
+    for amount in (report.difference, report.causes.latency, report.causes.slippage, both[0].causes.fee):
+        assert f">{amount:+,.2f}<" in page
+    assert page.count("<tr>") == 1 + len(report.pairs)
     said = json.loads(told("parity", "Desk", "--json"))
     assert Decimal(said["difference"]) == sum(map(Decimal, said["causes"].values())) == report.difference
     assert [row["symbol"] for row in said["fills"]] == [pair.symbol for pair in report.pairs]
     assert told("parity", str(desk.id)).splitlines()[-1].split()[:3] == ["in", "all", f"{report.difference:.2f}"]
+
+
+def looked_at(client: Client, query: str = "", status: int = 200) -> str:
+    """The page, as somebody of the client sees it."""
+    browser = Browser()
+    browser.force_login(User.objects.create_user(f"{uuid7()}", client=client, role=Role.TRADER))
+    answer = browser.get(f"/app/parity{query}")
+    assert answer.status_code == status
+    return answer.content.decode()
+
+
+def test_the_page_shows_ones_own_promotions_alone(desk: Client) -> None:
+    assert "No strategy has been promoted" in looked_at(desk)
+    own, others = promoted(desk), promoted(Client.objects.create(name="Other"))
+    assert "No cycle has followed it yet" in looked_at(desk)
+    assert "dual_sma on paper" in looked_at(desk, f"?promotion={own.id}")
+    looked_at(desk, f"?promotion={others.id}", 404)
+    looked_at(desk, "?promotion=nonsense", 404)
+    Promotion.objects.filter(id=own.id).update(demoted_at=timezone.now())
+    assert "No strategy has been promoted" in looked_at(desk)
 
 
 def told(*arguments: str) -> str:

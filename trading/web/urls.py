@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
-from trading.web import account, backtests, broker, dashboard, limits, onboarding, orders, risk, runs, sweeps
+from trading.web import account, backtests, broker, dashboard, limits, onboarding, orders, parity, risk, runs, sweeps
 
 app_name = "web"
 urlpatterns: list[URLPattern] = [
@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern] = [
     path("app/backtests/<str:run_hash>", backtests.show, name="backtest"),
     path("app/sweeps", sweeps.index, name="sweeps"),
     path("app/sweeps/<str:sweep_hash>", sweeps.show, name="sweep"),
+    path("app/parity", parity.show, name="parity"),
     path("app/runs", runs.index, name="runs"),
     path("app/runs/<uuid:run_id>", runs.show, name="run"),
     path("app/runs/<uuid:run_id>/retry", runs.retry, name="retry"),
