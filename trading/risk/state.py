@@ -1,6 +1,7 @@
 """What a review reads and writes, in few round trips: an account stays locked meanwhile."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -152,9 +153,10 @@ def decide(client_id: UUID, order: str, proposal: Proposal, limit: str, breach: 
 
 def _execute(statements: tuple[LiteralString, ...], values: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     """The rows of each statement, all sent at once and prepared by the server; in the open transaction."""
+    together = connection.connection.pipeline() if len(statements) > 1 else nullcontext()
     with connection.wrap_database_errors:
         cursors = [psycopg.Cursor(connection.connection, row_factory=dict_row) for _ in statements]
-        with connection.connection.pipeline():
+        with together:
             for cursor, statement in zip(cursors, statements, strict=True):
                 cursor.execute(statement, values, prepare=True)
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
