@@ -269,12 +269,17 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
     if report is not None:
         return record(order, report, hold=hold)
     order = mark_unknown(order, "the venue does not show it, which is no proof that it has not taken it", hold=hold)
-    may_send = broker.capabilities.deduplicates_client_ids and not is_acknowledged(order)
+    may_send = broker.capabilities.deduplicates_client_ids and not (is_acknowledged(order) or replaces(order))
     if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
         answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):
             return _send(order, answer, broker, hold)
     return order
+
+
+def replaces(order: Order) -> bool:
+    """Whether it was sent in the place of another, so that sending it alone would let both stand."""
+    return Order.objects.filter(id=order.run_id).exists()
 
 
 def is_acknowledged(order: Order) -> bool:

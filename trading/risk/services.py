@@ -90,6 +90,41 @@ def approved(client_id: UUID, client_order_id: str, proposal: Proposal) -> Appro
     return _autonomy(proposal) or ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
 
 
+def review_instead(
+    client_id: UUID,
+    client_order_id: str,
+    proposal: Proposal,
+    *,
+    of: str,
+    read_book: Callable[[datetime | None], Book],
+) -> ApprovedOrder | Refusal:
+    """Review an order that is to stand in the place of the order ``of``, which never stands beside it.
+
+    What was reserved for that one makes room here, and stays reserved too until it is known which of the two stands.
+    An order that comes to no more, in units and in money, passes whatever the limits say; the switches stop it all
+    the same. In a transaction, as `review`.
+    """
+    state = locked(client_id)
+    old = Reservation.objects.filter(client_id=client_id, client_order_id=of).first()
+    if old is None:
+        return Refusal("reservation", Breach("none", str(proposal), f"nothing is reserved for {of}"))
+    may_come_to = abs(old.quantity), abs(old.quantity) * old.price
+    comes_to = proposal.quantity, proposal.quantity * proposal.price
+    if (old.quantity > 0) == (proposal.signed_quantity > 0) and all(
+        new <= before for new, before in zip(comes_to, may_come_to, strict=True)
+    ):
+        proposal = replace(proposal, is_autonomous=old.is_autonomous)
+        refusal = _switches(state.guard, proposal)
+        decide(
+            client_id, client_order_id, proposal, *(("", None) if refusal is None else (refusal.limit, refusal.breach))
+        )
+        return refusal or ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
+    Reservation.objects.filter(id=old.id).delete()
+    answer = review(client_id, client_order_id, proposal, read_book=read_book)
+    old.save(force_insert=True)
+    return answer
+
+
 def keep(client_order_id: str, quantity: Decimal) -> None:
     """Reserve no more than ``quantity`` units of an order any longer, because no more may come of it; never more."""
     kept = Reservation.objects.filter(client_order_id=client_order_id)

@@ -15,6 +15,7 @@ from trading.execution import changes, differences, explanations
 from trading.execution.models import Difference, DifferenceKind, Order, Reconciliation
 from trading.execution.states import OrderState
 from trading.jobs.access import is_operator
+from trading.jobs.models import JobRun
 from trading.jobs.services import enqueue
 from trading.tenants.models import Client
 from trading.tenants.permissions import Permission, allows
@@ -66,6 +67,8 @@ def show(request: PageRequest, order_id: UUID) -> HttpResponse:
     order = _get(request, order_id)
     context = {
         "order": order,
+        "run": JobRun.objects.filter(id=order.run_id).only("id", "job").first(),
+        "replaced": Order.objects.filter(id=order.run_id).first(),
         "fills": order.fills.order_by("id")[:200],
         "may_cancel": allows(Permission.DECIDE, request.user) and order.is_live and order.cancel_requested_at is None,
         "back": urlencode({"client": str(order.client_id)}) if is_operator(request.user) else "",

@@ -1,0 +1,127 @@
+"""An order in the place of another that is open: the two never stand together, and risk reviews what grows."""
+
+from decimal import Decimal
+from functools import partial
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from trading.brokers.base import (
+    Broker,
+    BrokerError,
+    BrokerRefused,
+    BrokerUnavailable,
+    OrderType,
+    Side,
+    Ticket,
+    TimeInForce,
+)
+from trading.brokers.instruments import Quote
+from trading.execution import services, trail
+from trading.execution.differences import blocking
+from trading.execution.exposure import read_book
+from trading.execution.models import Order
+from trading.execution.outcomes import Hold, mark_unknown, move, record, withdraw
+from trading.execution.planning import client_order_id
+from trading.execution.states import OrderState
+from trading.risk import services as risk
+from trading.risk.limits import Breach, Proposal
+
+log = structlog.get_logger("quantum.execution")
+
+REPLACEABLE = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
+
+
+class NotReplaceable(ValueError):
+    """The order, or its venue, lets nothing stand in its place; the message says what to do instead."""
+
+
+def replace(
+    order: Order, broker: Broker, *, quantity: Decimal, limit_price: Decimal, quote: Quote, by: str, hold: Hold
+) -> Order:
+    """Have ``quantity`` at ``limit_price`` stand in the place of what is left of ``order``; the new order.
+
+    It is refused, and the old one stays as it is, when risk does not let it grow. Whether the old one has ended is
+    asked for afterwards. Raises `NotReplaceable`. Must not be called in a transaction.
+    """
+    if not broker.capabilities.replaces:
+        raise NotReplaceable(f"{broker.name} cannot replace: cancel the order, then send another.")
+    with transaction.atomic():
+        old = Order.objects.select_for_update(no_key=True).get(id=order.id)
+        if old.state not in REPLACEABLE or old.order_type != OrderType.LIMIT:
+            raise NotReplaceable(f"it is {old.get_state_display().lower()}: only an open limit order is replaced")
+        new, answer = _intend(old, quantity, limit_price, quote)
+        trail.note("replacement_intended", new, replaces=old.client_order_id, by=by, state=new.state)
+    if isinstance(answer, risk.Refusal):
+        return new
+    try:
+        return _send(new, old, answer, broker, hold)
+    finally:
+        services.resolve(Order.objects.get(id=old.id), broker, hold=hold)
+
+
+def _intend(
+    old: Order, quantity: Decimal, limit_price: Decimal, quote: Quote
+) -> tuple[Order, risk.ApprovedOrder | risk.Refusal]:
+    side = Side(old.side)
+    number = Order.objects.filter(run_id=old.id).count() + 1
+    own = client_order_id(old.client_id, old.id, number)
+    proposal = Proposal(old.symbol, side, quantity, limit_price, old.previous_price, bid=quote.bid, ask=quote.ask)
+    found = blocking(old.client_id, old.broker, old.symbol, side)
+    if found is not None:
+        breach = Breach(found.ours, found.theirs, f"{found}: nothing is sent until this is explained")
+        answer: risk.ApprovedOrder | risk.Refusal = risk.Refusal("reconciliation", breach)
+    else:
+        reader = partial(read_book, old.client_id)
+        answer = risk.review_instead(old.client_id, own, proposal, of=old.client_order_id, read_book=reader)
+    refused = isinstance(answer, risk.Refusal)
+    new = Order.objects.create(
+        client_id=old.client_id,
+        run_id=old.id,
+        sequence=number,
+        client_order_id=own,
+        broker=old.broker,
+        symbol=old.symbol,
+        side=side,
+        quantity=quantity,
+        order_type=OrderType.LIMIT,
+        limit_price=limit_price,
+        time_in_force=TimeInForce(old.time_in_force),
+        expires_at=old.expires_at,
+        reference_price=limit_price,
+        previous_price=old.previous_price,
+        state=OrderState.REFUSED if refused else OrderState.INTENDED,
+        reason=f"{answer.limit}: {answer.breach.message}"[:300] if isinstance(answer, risk.Refusal) else "",
+        finished_at=timezone.now() if refused else None,
+    )
+    return new, answer
+
+
+def _send(new: Order, old: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold) -> Order:
+    proposal = approval.proposal
+    ticket = Ticket(
+        approval.client_order_id,
+        proposal.symbol,
+        proposal.side,
+        proposal.quantity,
+        OrderType.LIMIT,
+        new.limit_price,
+        TimeInForce(new.time_in_force),
+    )
+    with risk.sending() as refusal:
+        if refusal is not None:
+            return withdraw(new, f"{refusal.limit}: {refusal.breach.message}", hold=hold)
+        with hold():
+            if move(new, OrderState.SENT, sent_at=timezone.now()):
+                trail.sent(new)
+        try:
+            report = broker.replace(old.client_order_id, ticket)
+        except (BrokerUnavailable, BrokerRefused) as error:  # surely not taken: the old one stands
+            with hold():
+                move(new, OrderState.INTENDED, sent_at=None)
+            return withdraw(new, f"the venue did not take it: {error}", hold=hold)
+        except BrokerError as error:
+            log.warning("order.unknown", client_order_id=new.client_order_id, error=str(error))
+            return mark_unknown(new, str(error), hold=hold)
+    return record(new, report, hold=hold)
