@@ -9,6 +9,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from uuid import UUID, uuid4
 PRICE = Decimal(100)
 IDLE, HALTED, STOP = 0, 1, 2
 """What the senders are told by the last cell of what they share."""
+TOLD_EVERY = 500
 Cells = Any
 _shared: Cells = None
 
@@ -136,7 +138,7 @@ def halts(pool: Executor, cells: Cells, count: int, *, senders: int) -> dict[str
     late = 0
     took: list[float] = []
     try:
-        for _ in range(count):
+        for number in range(1, count + 1):
             _until(partial(_some_after, cells, time.monotonic_ns()), at_work)
             began = time.monotonic_ns()
             set_switches(halted=True, by="races")
@@ -146,6 +148,8 @@ def halts(pool: Executor, cells: Cells, count: int, *, senders: int) -> dict[str
             _until(partial(_all_refused_after, cells, answered), at_work)
             late += sum(sent_at > answered for sent_at in cells[0:-1:2])
             set_switches(halted=False, by="races")
+            if number % TOLD_EVERY == 0:
+                print(f"{number} halts, {late} sends after the answer", file=sys.stderr, flush=True)
     finally:
         cells[-1] = STOP
     sent = sum(one.result() for one in at_work)
