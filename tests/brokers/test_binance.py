@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,25 @@ def test_the_flag_and_the_url_choose_the_host(settings: Settings, monkeypatch: p
         settings.QT_EXECUTION_BINANCE_TESTNET = is_testnet
         with pytest.raises(BrokerUnavailable, match=f"^{host} could not be resolved"):
             open_session("binance", uuid7(), credentials=credentials)
+
+
+def test_past_its_time_an_order_is_not_sent(broker: Broker, venue: VenueProcess) -> None:
+    ticket = replace(_ticket(), send_by=datetime.now(UTC) - timedelta(milliseconds=1))
+    with pytest.raises(BrokerUnavailable, match="time to send"):
+        broker.place(ticket)
+    assert venue.ledger("SELECT 1 FROM received") == []
+    assert broker.place(replace(ticket, send_by=datetime.now(UTC) + timedelta(seconds=5))).status is OrderStatus.FILLED
+
+
+def test_what_the_venue_refuses_for_its_age_is_not_sent_anew_past_its_time(broker: Broker, venue: VenueProcess) -> None:
+    """A sender that is stopped for ten seconds between its look at the clock and the sending."""
+    ticket = _ticket()
+    broker.order(ticket.client_order_id, symbol=SYMBOL)  # the venue's clock is known from here on
+    venue.tell("/clock", offset=10_000)
+    line = broker._line  # type: ignore[attr-defined]
+    began = line._clock()
+    line._clock = chain([began, began], repeat(began + 10)).__next__
+    with pytest.raises(BrokerUnavailable, match="time to send"):
+        broker.place(replace(ticket, send_by=datetime.fromtimestamp(began + 5, UTC)))
+    assert len(venue.ledger("SELECT 1 FROM received")) == 1
+    assert venue.ledger("SELECT 1 FROM orders") == []

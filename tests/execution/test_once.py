@@ -172,3 +172,28 @@ def test_the_equity_curve_goes_by_time() -> None:
         )
     times = [snapshot.time for snapshot in selectors.equity_curve(client.id)]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(29, OrderState.UNKNOWN), (31, OrderState.WITHDRAWN)])
+def test_what_a_venue_would_refuse_by_now_was_never_taken(seconds: int, state: OrderState) -> None:
+    """Ten seconds to send it, and the venue's twenty."""
+    venue, order = Venue(deduplicates=False, shown_within=timedelta(seconds=20)), _intent()
+    venue.fault = "loses it and hangs up"
+    services.submit(order, venue, hold=services.in_transaction)
+    Order.objects.update(sent_at=timezone.now() - timedelta(seconds=seconds))
+    order = services.submit(_again(order), venue, hold=services.in_transaction)
+    assert (order.state, Reservation.objects.count()) == (state, int(state == OrderState.UNKNOWN))
+    assert venue.submissions[order.client_order_id] == 1
+
+
+def test_an_order_that_was_given_up_and_is_there_lives_again() -> None:
+    venue, order = Venue(deduplicates=False, shown_within=timedelta(seconds=20)), _intent()
+    venue.fault, venue.is_hiding = "accepts and hangs up", True
+    services.submit(order, venue, hold=services.in_transaction)
+    Order.objects.update(sent_at=timezone.now() - timedelta(minutes=1))
+    assert services.submit(_again(order), venue, hold=services.in_transaction).state == OrderState.WITHDRAWN
+    venue.is_hiding = False
+    report = venue.order(order.client_order_id, symbol=order.symbol)
+    assert report is not None
+    assert services.record(_again(order), report, hold=services.in_transaction).state == OrderState.FILLED
+    assert Position.objects.get().quantity == 5

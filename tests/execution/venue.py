@@ -1,7 +1,7 @@
 """A venue in memory with a ledger of its own, which can be told to fail in the ways that venues do."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Lock
 from typing import Literal
@@ -26,8 +26,9 @@ class Venue:
     name = "fake"
     lot = Decimal("0.001")
 
-    def __init__(self, *, deduplicates: bool = True) -> None:
+    def __init__(self, *, deduplicates: bool = True, shown_within: timedelta | None = None) -> None:
         self.deduplicates = deduplicates
+        self.shown_within = shown_within
         self.fault: Fault = ""
         self.is_hiding = False
         self.submissions: Counter[str] = Counter()
@@ -37,7 +38,9 @@ class Venue:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(deduplicates_client_ids=self.deduplicates, queries_by_client_id=True)
+        return Capabilities(
+            deduplicates_client_ids=self.deduplicates, queries_by_client_id=True, shown_within=self.shown_within
+        )
 
     def place(self, ticket: Ticket) -> OrderReport:
         with self._lock:

@@ -7,7 +7,7 @@ times are aware. A list that a venue could not give completely is an error, neve
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -64,6 +64,8 @@ class Ticket:
     """An order as it is handed to a venue, for a positive ``quantity``; by default immediate-or-cancel at the market.
 
     A limit order has a ``limit_price``, a market order has none, and the symbol could be one, else `ValueError`.
+    ``send_by``: who has not begun to send it by then does not; adapters of venues that `refuse late orders
+    <Capabilities>` see to it.
     """
 
     client_order_id: str
@@ -73,6 +75,7 @@ class Ticket:
     order_type: OrderType = OrderType.MARKET
     limit_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.IOC
+    send_by: datetime | None = None
 
     def __post_init__(self) -> None:
         if (self.order_type is OrderType.LIMIT) != (self.limit_price is not None):
@@ -234,7 +237,9 @@ class Capabilities:
 
     ``deduplicates_client_ids``: an id that was ever taken is never booked again, also after the order has ended. If
     not, nothing is sent twice. ``queries_by_client_id``: `Broker.order` asks the venue for our id itself.
-    ``rests_orders``: limit orders may stay in its book. ``sells_short``: without a holding.
+    ``rests_orders``: limit orders may stay in its book. ``sells_short``: without a holding. ``shown_within``: an order
+    that the venue does not show so long after its ticket's ``send_by`` was never taken and will not be, since the venue
+    refuses what reaches it late; None where nothing proves that.
     """
 
     deduplicates_client_ids: bool
@@ -245,6 +250,7 @@ class Capabilities:
     greeks: bool = False
     rests_orders: bool = True
     sells_short: bool = False
+    shown_within: timedelta | None = None
 
 
 class Broker(ABC):

@@ -22,6 +22,8 @@ log = structlog.get_logger("quantum.execution")
 
 STALE_AFTER = timedelta(minutes=5)
 """An intent older than this is not sent any more."""
+SEND_WITHIN = timedelta(seconds=10)
+"""An order that was not begun to be sent so long after that was committed is not sent by that sender."""
 
 
 class Hold(Protocol):
@@ -165,6 +167,19 @@ def withdraw(order: Order, reason: str, *, hold: Hold) -> Order:
         if order.state == OrderState.INTENDED and move(order, OrderState.WITHDRAWN, reason=reason[:300]):
             risk.settle(order.client_order_id)
             trail.note("withdrawn", order, reason=reason[:300])
+    order.refresh_from_db()
+    return order
+
+
+def give_up(order: Order, reason: str, *, hold: Hold) -> Order:
+    """Close an order that went out, of which the venue has nothing and to which it can come no more.
+
+    Should the venue show it after all, it lives again: see docs/orders.md.
+    """
+    with hold():
+        if order.state in AT_VENUE[:2] and move(order, OrderState.WITHDRAWN, reason=reason[:300]):
+            risk.settle(order.client_order_id)
+            trail.note("never_taken", order, reason=reason[:300])
     order.refresh_from_db()
     return order
 

@@ -31,7 +31,17 @@ from trading.execution import selectors, trail
 from trading.execution.differences import blocking
 from trading.execution.exposure import read_book
 from trading.execution.models import Order, PortfolioSnapshot
-from trading.execution.outcomes import STALE_AFTER, Hold, mark_unknown, move, record, reduce, withdraw
+from trading.execution.outcomes import (
+    SEND_WITHIN,
+    STALE_AFTER,
+    Hold,
+    give_up,
+    mark_unknown,
+    move,
+    record,
+    reduce,
+    withdraw,
+)
 from trading.execution.planning import Planned, Rules, client_order_id, fit
 from trading.execution.states import AT_VENUE, LIVE, OrderState
 from trading.jobs.models import JobRun
@@ -174,7 +184,7 @@ def _proposal(order: Order) -> Proposal:
     return Proposal(order.symbol, Side(order.side), order.quantity, order.reference_price, order.previous_price)
 
 
-def _ticket(approval: risk.ApprovedOrder, order: Order) -> Ticket:
+def _ticket(approval: risk.ApprovedOrder, order: Order, *, send_by: datetime) -> Ticket:
     proposal = approval.proposal
     return Ticket(
         approval.client_order_id,
@@ -184,6 +194,7 @@ def _ticket(approval: risk.ApprovedOrder, order: Order) -> Ticket:
         OrderType(order.order_type),
         order.limit_price,
         TimeInForce(order.time_in_force),
+        send_by,
     )
 
 
@@ -194,14 +205,15 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
             reason = f"{refusal.limit}: {refusal.breach.message}"
             return mark_unknown(order, reason, hold=hold) if was_sent else withdraw(order, reason, hold=hold)
         with hold():
-            is_ours = move(order, OrderState.SENT, sent_at=timezone.now())
+            sent_at = timezone.now()
+            is_ours = move(order, OrderState.SENT, sent_at=sent_at)
             if is_ours:
                 trail.sent(order)
         if not is_ours:  # somebody else has moved it on since it was read
             order.refresh_from_db()
             return order
         try:
-            report = broker.place(_ticket(approval, order))
+            report = broker.place(_ticket(approval, order, send_by=sent_at + SEND_WITHIN))
         except (BrokerUnavailable, BrokerRefused) as error:
             if was_sent:
                 return mark_unknown(order, f"the venue did not take it again: {error}", hold=hold)
@@ -268,6 +280,8 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
         raise
     if report is not None:
         return record(order, report, hold=hold)
+    if _was_never_taken(order, broker):
+        return give_up(order, "the venue does not show it, and would refuse it by now", hold=hold)
     order = mark_unknown(order, "the venue does not show it, which is no proof that it has not taken it", hold=hold)
     may_send = broker.capabilities.deduplicates_client_ids and not (is_acknowledged(order) or replaces(order))
     if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
@@ -280,6 +294,14 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
 def replaces(order: Order) -> bool:
     """Whether it was sent in the place of another, so that sending it alone would let both stand."""
     return Order.objects.filter(id=order.run_id).exists()
+
+
+def _was_never_taken(order: Order, broker: Broker) -> bool:
+    """Whether an order that the venue does not show now cannot reach it any more either."""
+    margin = broker.capabilities.shown_within
+    if margin is None or order.sent_at is None or is_acknowledged(order) or replaces(order):
+        return False
+    return timezone.now() - order.sent_at > SEND_WITHIN + margin
 
 
 def is_acknowledged(order: Order) -> bool:

@@ -27,6 +27,8 @@ BARS = 70
 PATIENCE_SECONDS = 60.0
 KILLED = -9
 RESOLVED_SECONDS = 60.0
+IN_FLIGHT_SECONDS = 0.5
+"""What a dead sender has sent is at the venue after so long."""
 ENDS = ("succeeded", "failed", "cancelled")
 TRACES = 2
 UNDER_WAY = re.compile(r"sent (the rest of POST \S*order|an order to the gateway)")
@@ -109,9 +111,7 @@ class Drill:
             for case in faults.cases(self.desk, self.rng, self.cases):
                 self._endure(case)
             self._end_login()
-            figures, wrong = verdict.of(
-                self._database, self.desk.name, self.desk.books(), deduplicates=self.desk.deduplicates
-            )
+            figures, wrong = verdict.of(self._database, self.desk, self.desk.books())
         finally:
             self._end_login()
             self._database.close()
@@ -186,11 +186,22 @@ class Drill:
         began = time.monotonic()
         if who == "login":
             self._end_login()  # it may have missed its step
-        done = self._recover(UUID(run_id))
+        done = self._recover_at_last(UUID(run_id), self._recover(UUID(run_id)))
         if done.last("state") is None:
             self.hung.append(f"recovery of {run_id} after {who} at {point}: {done.status}")
         self.attempts.append(Attempt(point, who, died, UUID(run_id), time.monotonic() - began, str(done.last("state"))))
         return died
+
+    def _recover_at_last(self, run_id: UUID, done: Ended) -> Ended:
+        """A minute later: by then some venues are known not to have an order."""
+        if not self.desk.refuses_late or not done.last("unsure"):
+            return done
+        time.sleep(IN_FLIGHT_SECONDS)
+        self._database.execute(
+            "UPDATE orders SET sent_at = sent_at - interval '1 minute' WHERE run_id = %s AND state = 'unknown'",
+            [run_id],
+        )
+        return self._recover(run_id)
 
     def _recover(self, run_id: UUID) -> Ended:
         self._have_login()
@@ -252,6 +263,7 @@ class Drill:
             if (is_over and time.monotonic() > settles_at) or took > RESOLVED_SECONDS:
                 break
             time.sleep(0.3)
+        self._recover_at_last(run_id, done)
         self.endured.append((case, took))
         print(f"  {took:5.1f} s: {case}", flush=True)
 

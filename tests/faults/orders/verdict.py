@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from tests.faults.orders.desks import Booked
+from tests.faults.orders.desks import Booked, Desk
 
 UNSURE = frozenset({"intended", "sent", "unknown"})
 LIVE = frozenset({"intended", "sent", "unknown", "open", "partially_filled"})
@@ -47,10 +47,11 @@ def read(database: "psycopg.Connection[Any]", broker: str) -> dict[str, Ours]:
 
 
 def of(
-    database: "psycopg.Connection[Any]", broker: str, books: Mapping[str, Booked], *, deduplicates: bool
+    database: "psycopg.Connection[Any]", desk: Desk, books: Mapping[str, Booked]
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Figures, and the client order ids with which something is wrong, by what it is."""
-    ours = read(database, broker)
+    ours = read(database, desk.name)
+    unsure = [own for own, order in ours.items() if order.state in UNSURE]
     wrong: dict[str, list[str]] = {
         "orders booked twice": [own for own, booked in books.items() if booked.orders > 1],
         "orders that we do not know": [own for own, booked in books.items() if booked.orders and own not in ours],
@@ -60,9 +61,8 @@ def of(
         "orders that the venue has and we hold for rejected": [
             own for own in ours if ours[own].state == "rejected" and own in books and books[own].orders
         ],
-        "orders that the venue has and we are unsure of": [
-            own for own in ours if ours[own].state in UNSURE and own in books and books[own].orders
-        ],
+        "orders that the venue has and we are unsure of": [own for own in unsure if own in books and books[own].orders],
+        "orders that the venue cannot have and we are unsure of": unsure if desk.refuses_late else [],
         "orders that we hold for traded and the venue does not have": [
             own for own in ours if ours[own].fills and not (own in books and books[own].orders)
         ],
@@ -73,7 +73,7 @@ def of(
             own for own in ours if ours[own].is_reserved != (ours[own].state in LIVE)
         ],
         "orders sent twice to a venue that does not deduplicate": [
-            own for own, booked in books.items() if booked.received > 1 and not deduplicates
+            own for own, booked in books.items() if booked.received > 1 and not desk.deduplicates
         ],
     }
     row = database.execute(_POSITIONS).fetchone()
@@ -88,10 +88,7 @@ def of(
         "booked": sum(booked.orders for booked in books.values()),
         "trades": sum(len(booked.trades) for booked in books.values()),
         "received": sum(booked.received for booked in books.values()),
-        "unknown_and_not_at_the_venue": sum(
-            order.state in ("unknown", "sent") and not (own in books and books[own].orders)
-            for own, order in ours.items()
-        ),
+        "unknown_and_not_at_the_venue": sum(not (own in books and books[own].orders) for own in unsure),
     }
     return figures, wrong
 

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -101,29 +103,43 @@ class BinanceLine:
         """An answer about the account. Raises `Refusal` for what the venue says no to."""
         return self._send(method, path, operation, params, is_signed=True)
 
-    def _send(self, method: str, path: str, operation: str, params: Mapping[str, Any], *, is_signed: bool) -> Any:
-        has_effects = method != "GET"
+    def place(self, params: Mapping[str, str], *, send_by: datetime | None) -> Any:
+        """The answer to a new order. Past ``send_by`` it is not sent: `BrokerUnavailable`. Else raises as `signed`."""
+        return self._send("POST", "order", "place", params, is_signed=True, send_by=send_by)
+
+    def _send(
+        self, method: str, path: str, operation: str, params: Mapping[str, Any], *, is_signed: bool,
+        send_by: datetime | None = None,
+    ) -> Any:  # fmt: skip
+        once = partial(
+            self._once, method, path, operation, params, is_signed=is_signed, has_effects=method != "GET",
+            send_by=send_by,
+        )  # fmt: skip
         try:
-            return self._once(method, path, operation, params, is_signed=is_signed, has_effects=has_effects)
+            return once()
         except Refusal as refusal:
             if refusal.number != CLOCK:
                 raise
         # It was refused before it was looked at, so that it is sent for the first time now.
         self.known.offset_ms = None
-        return self._once(method, path, operation, params, is_signed=is_signed, has_effects=has_effects)
+        return once()
 
     def _once(
-        self, method: str, path: str, operation: str, params: Mapping[str, Any], *, is_signed: bool, has_effects: bool
-    ) -> Any:
+        self, method: str, path: str, operation: str, params: Mapping[str, Any], *, is_signed: bool, has_effects: bool,
+        send_by: datetime | None = None,
+    ) -> Any:  # fmt: skip
         if is_signed:
             self._measure_clock(operation)
         self._weight.take(WEIGHTS.get((method, path), 1), operation=operation)
         if method == "POST":
             for budget in self._orders:
                 budget.take(1, operation=operation, patience=1)
-        response = self._line.send(
-            self._request(method, path, params, is_signed=is_signed), operation=operation, has_effects=has_effects
-        )
+        request = self._request(method, path, params, is_signed=is_signed)
+        # After the request has its timestamp: however long it takes from here on, the venue refuses what is older
+        # than its window.
+        if send_by is not None and self._clock() > send_by.timestamp():
+            raise self._line.unavailable(operation, "too_late", "The time to send this order is over.")
+        response = self._line.send(request, operation=operation, has_effects=has_effects)
         self._note_limits(response)
         return self._judged(response, operation, has_effects=has_effects)
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -37,6 +37,8 @@ from trading.brokers.instruments import Instrument, Quote
 PRODUCTION = "https://api.binance.com"
 TESTNET = "https://testnet.binance.vision"
 AVERAGE_SECONDS = 60.0
+SHOWN_WITHIN = timedelta(seconds=20)
+"""The venue refuses a request that is older than its window of 5 s; the rest is for what it takes to show an order."""
 PAGE = 1000
 
 
@@ -58,7 +60,9 @@ class BinanceBroker(Broker):
     """One account. Positions are the assets of the account, each as its pair with the quote asset."""
 
     name = NAME
-    capabilities = Capabilities(deduplicates_client_ids=False, queries_by_client_id=True, replaces=True)
+    capabilities = Capabilities(
+        deduplicates_client_ids=False, queries_by_client_id=True, replaces=True, shown_within=SHOWN_WITHIN
+    )
     lot = Decimal("0.00000001")
 
     def __init__(self, line: BinanceLine, currency: str) -> None:
@@ -78,7 +82,7 @@ class BinanceBroker(Broker):
                 raise
             return OrderReport.rejected(ticket, str(error))
         try:
-            answer = self._line.signed("POST", "order", "place", **_parameters(fitted))
+            answer = self._line.place(_parameters(fitted), send_by=ticket.send_by)
         except Refusal as refusal:
             return self._refused(fitted, refusal)
         return self._placed(rules, answer, ticket.client_order_id, "place")
