@@ -1,8 +1,11 @@
 """Importing candles: all of a file or nothing, and the line that is wrong is named."""
 
 import gzip
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -62,3 +65,69 @@ def test_a_truncated_archive_is_refused(tmp_path: Path, kept: int) -> None:
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="lacks volume"):
         call_command("import_candles", str(_file(tmp_path, HEADER.replace(",volume", "") + GOOD)))
+
+
+def imported(path: Path, *options: str) -> str:
+    out = StringIO()
+    call_command("import_candles", str(path), *options, stdout=out)
+    return out.getvalue()
+
+
+def test_a_file_of_one_symbol_as_others_write_them(tmp_path: Path) -> None:
+    path = _file(tmp_path, "Date,Open,High,Low,Close,Adj Close,Volume\n2020-01-02T10:00:00+01:00,10,12,9,11,10.5,7\n")
+    with pytest.raises(CommandError, match=r"lacks symbol.*--symbol"):
+        call_command("import_candles", str(path))
+    assert imported(path, "--symbol", "AAA", "--timeframe", "1h") == "1 candles read, 1 new.\n"
+    assert imported(path, "--symbol", "AAA", "--timeframe", "1h") == "1 candles read, 0 new.\n"
+    candle = Candle.objects.get()
+    assert (candle.symbol, candle.interval, candle.volume) == ("AAA", "1h", 7)
+    assert candle.time.isoformat() == "2020-01-02T09:00:00+00:00"
+
+
+def test_of_a_file_of_several_only_the_symbol_that_is_named(tmp_path: Path) -> None:
+    path = _file(tmp_path, HEADER + GOOD + GOOD.replace("AAA", "BBB"))
+    assert imported(path, "--symbol", "BBB") == "1 candles read, 1 new.\n"
+    assert Candle.objects.get().symbol == "BBB"
+    with pytest.raises(CommandError, match="no candle of CCC"):
+        call_command("import_candles", str(path), "--symbol", "CCC")
+
+
+@pytest.mark.parametrize("time", ["1577959200", "1577959200000"])
+def test_times_since_1970_are_taken_too(tmp_path: Path, time: str) -> None:
+    imported(_file(tmp_path, HEADER + GOOD.replace("2020-01-02", time)))
+    assert Candle.objects.get().time.isoformat() == "2020-01-02T10:00:00+00:00"
+
+
+def test_two_candles_at_one_time_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"line 3: AAA has a candle at 2020-01-02 00:00, on bars.csv, line 2"):
+        call_command("import_candles", str(_file(tmp_path, HEADER + GOOD + GOOD.replace(",11,", ",10,"))))
+    assert Candle.objects.count() == 0
+
+
+def frame(**columns: Any) -> pd.DataFrame:
+    times = pd.to_datetime(["2020-01-02", "2020-01-03"])
+    return pd.DataFrame({"time": times, "open": [10.0, 11], "high": 12.0, "low": 9.0, "close": 11.1, **columns})
+
+
+def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    frame(volume=[1, 2], close=[10.1 + 0.2, 11.0]).to_parquet(path)
+    assert imported(path, "--symbol", "AAA") == "2 candles read, 2 new.\n"
+    assert imported(path, "--symbol", "AAA") == "2 candles read, 0 new.\n"
+    assert [str(row.close) for row in Candle.objects.order_by("time")] == ["10.30000000", "11.00000000"]
+
+
+def test_a_bad_row_of_parquet_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    for columns, says in (
+        ({"volume": [1, -2]}, "row 2: the volume"),
+        ({}, "lacks volume"),
+        ({"volume": None}, "row 1"),
+    ):
+        frame(**columns).to_parquet(path)
+        with pytest.raises(CommandError, match=says):
+            call_command("import_candles", str(path), "--symbol", "AAA")
+    path.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(CommandError, match=r"bars\.parquet: "):
+        call_command("import_candles", str(path), "--symbol", "AAA")
+    assert Candle.objects.count() == 0

@@ -82,7 +82,7 @@ def from_file(config: RunConfig, path: Path) -> list[Series]:
     """
     wanted = set(config.traded)
     rows: dict[str, list[tuple[int, float, float, float, float, float]]] = {symbol: [] for symbol in config.traded}
-    for bar in read_bars(path):
+    for bar in read_bars(path, symbol=config.symbol):
         if bar.symbol in wanted and config.since <= bar.time < config.until:
             values = (float(bar.open), float(bar.high), float(bar.low), float(bar.close), float(bar.volume))
             rows[bar.symbol].append((_nanoseconds(bar.time), *values))

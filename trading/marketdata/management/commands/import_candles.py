@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from trading.marketdata import services
 from trading.marketdata.files import CandleFileError, read_bars
 
+TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+
 
 def _day(text: str) -> date:
     try:
@@ -21,11 +23,13 @@ def _day(text: str) -> date:
 class Command(BaseCommand):
     """All of the file or nothing; bars that are there already stay as they are."""
 
-    help = "Import candles from a CSV file (plain or .gz): symbol,time,open,high,low,close,volume."
+    help = "Import candles from a CSV (plain or .gz) or Parquet file: symbol,time,open,high,low,close,volume."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The file, and where to stop."""
+        """The file, whose bars and of what length they are, and where to stop."""
         parser.add_argument("file", type=Path)
+        parser.add_argument("--symbol", help="whose bars: all of a file without that column, else only these")
+        parser.add_argument("--timeframe", choices=TIMEFRAMES, default=services.DAILY, help="the length of a bar")
         parser.add_argument("--until", type=_day, help="leave out bars after this day (YYYY-MM-DD)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,9 +42,12 @@ class Command(BaseCommand):
             else datetime(until.year, until.month, until.day, tzinfo=UTC)
         )
         try:
-            stored = services.store((bar for bar in read_bars(path) if bar.time <= last), source=path.name[:32])
+            bars = (bar for bar in read_bars(path, symbol=options["symbol"]) if bar.time <= last)
+            stored = services.store(bars, source=path.name[:32], interval=options["timeframe"])
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}. Check its path and permissions.") from None
         except CandleFileError as error:
             raise CommandError(f"{error}. Nothing was imported; correct the file and import it again.") from None
+        if options["symbol"] and not stored.received:
+            raise CommandError(f"{path.name} has no candle of {options['symbol']}; nothing was imported.")
         self.stdout.write(f"{stored.received} candles read, {stored.new} new.")
