@@ -31,12 +31,16 @@ drill-orders: install ## senders of orders killed 50 times at every step, at eac
 races: install ## 100,000 reviews at once of one limit's room, and 10,000 halts while orders are sent
 	@$(BIN)/python -m tests.risk.races
 
+machines: install ## one sweep on two data folders, with one worker and two, one killed: equal manifests
+	@$(BIN)/python -m benchmarks.sweep --kill
+
 fuzz: install ## longer property tests and fuzzing of the API
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests
 
 bench: install ## the benchmarks
 	@$(BIN)/python -m benchmarks.jobs
 	@$(BIN)/python -m benchmarks.perf_run
+	@$(BIN)/python -m benchmarks.sweep
 	@$(PYTHON) runtime/install.py requirements/oracles.txt .oracles
 	@.oracles/bin/python -m benchmarks.statistics
 	@.oracles/bin/python -m benchmarks.backtests

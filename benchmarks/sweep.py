@@ -1,0 +1,126 @@
+"""``python -m benchmarks.sweep``: one sweep on one worker and on two, each on a platform and a data folder of its own.
+
+Every worker is one process of the bulk queue; another works the sweep's own steps. ``parts`` is the time from the first
+part's claim to the last one's end, by the ledger's clock, ``whole`` from the submission to the artifacts. The manifests
+of all are compared byte by byte. With ``--kill`` one of the two workers is killed in the middle, and another started.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks.jobs import platform, worker
+from benchmarks.perf_run import BARS, FIRST_DAY, prepare
+from runtime.folder import PROJECT_DIR
+
+LONGEST_SECONDS = 600.0
+
+
+def configuration(points: int) -> dict[str, Any]:
+    """About ``points`` crossings of averages."""
+    side = max(4, round(points**0.5))
+    return {
+        "config": {
+            "symbol": "BENCH",
+            "timeframe": "1d",
+            "start": FIRST_DAY,
+            "end": "2030-12-31",
+            "strategy": {"name": "dual_sma"},
+            "execution": {"fee_bps": 1},
+        },
+        "parameters": {
+            "fast": {"from": 2, "to": side + 1, "step": 1},
+            "slow": {"from": side + 2, "to": 2 * side + 1, "step": 1},
+        },
+        "blocks": 8,
+    }
+
+
+def machine(workers: int, points: int, *, kill: bool) -> dict[str, Any]:
+    """Work the sweep out on a platform of its own; how long it took, and its manifest."""
+    with platform(), contextlib.ExitStack() as stack:
+        os.environ["QT_BULK_CONCURRENCY"] = "1"
+        prepare()
+        from trading.backtests import services
+        from trading.backtests.models import Manifest, Run
+        from trading.backtests.sweeps.config import parse
+        from trading.core.scope import platform_scope
+        from trading.jobs.models import JobAttempt, JobProcess, JobRun
+        from trading.tenants.models import Client
+
+        stack.enter_context(platform_scope())
+        stack.enter_context(worker("critical,default"))
+        hands = [stack.enter_context(worker("bulk")) for _ in range(workers)]
+        _until(lambda: JobProcess.objects.filter(kind="worker").count() >= 2)
+        time.sleep(5)  # their kernels are loaded
+        began = time.monotonic()
+        submitted = services.submit(parse(configuration(points)), client_id=Client.objects.get().id)
+        if kill:
+            parts = JobRun.objects.filter(job="sweep-part", state="succeeded")
+            _until(lambda: parts.count() >= 3)
+            hands[0].kill()
+            stack.enter_context(worker("bulk"))
+        _until(lambda: Run.objects.get(id=submitted.run.id).manifest_hash != "")
+        whole = time.monotonic() - began
+        attempts = JobAttempt.objects.filter(run__job="sweep-part").order_by("started_at")
+        ends = [attempt.finished_at for attempt in attempts if attempt.finished_at is not None]
+        parts_seconds = (max(ends) - attempts[0].started_at).total_seconds()
+        used = {attempt.worker for attempt in attempts}
+        return {
+            "workers": workers,
+            "points": (Run.objects.get().metrics or {})["points"],
+            "parts": JobRun.objects.filter(job="sweep-part").count(),
+            "attempts": len(attempts),
+            "worked": len(used),
+            "parts_sec": round(parts_seconds, 3),
+            "whole_sec": round(whole, 3),
+            "manifest": Manifest.objects.get().body,
+        }
+
+
+def _until(happened: Any) -> None:
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            raise SystemExit("It did not come to its end; look at the ledger's rows.")
+        time.sleep(0.05)
+
+
+def apart(*arguments: str) -> dict[str, Any]:
+    """A machine in a process of its own: Django is set up once in each."""
+    command = [sys.executable, "-m", "benchmarks.sweep", "--machine", *arguments]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-4_000:])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=8_100)
+    parser.add_argument("--kill", action="store_true", help="kill one of the two workers in the middle")
+    parser.add_argument("--machine", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.machine:
+        print(json.dumps(machine(options.workers, options.points, kill=options.kill)))
+        return
+    points = ("--points", str(options.points))
+    one = apart("--workers", "1", *points)
+    two = apart("--workers", "2", *points, *(["--kill"] if options.kill else []))
+    same = one.pop("manifest") == two.pop("manifest")
+    ratios = {name: round(one[f"{name}_sec"] / two[f"{name}_sec"], 2) for name in ("parts", "whole")}
+    print(json.dumps({"bars": BARS, "one": one, "two": two, "ratio": ratios, "manifests_equal": same}, indent=2))
+    if not same:
+        raise SystemExit("The manifests differ.")
+
+
+if __name__ == "__main__":
+    main()
