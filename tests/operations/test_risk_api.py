@@ -23,7 +23,7 @@ from trading.execution.models import Fill, OrderState
 from trading.jobs.models import JobQueue, JobRun
 from trading.operations import risk_api
 from trading.risk import services as risk
-from trading.risk.models import Guard, Halt, RiskAccount
+from trading.risk.models import CancelOutcome, Guard, Halt, HaltedOrder, RiskAccount
 from trading.tenants.models import Client, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -252,3 +252,22 @@ def test_without_its_row_the_guard_says_so_and_a_halt_still_holds(http: Http, de
     refused(http.get(HALT, headers=KEY), 503, "state_unreadable")
     assert halt(http, True).json()["enabled"] is True
     assert intend(desk, buy("1"))[0].reason.startswith("emergency_halt")
+
+
+def test_metrics_tell_of_the_guard(http: Http, desk: Client, settings: Settings) -> None:
+    settings.QT_KILL_SWITCH = True
+    intend(desk, buy("1"))
+    RiskAccount.objects.update(tripped_at=datetime.now(UTC))
+    halt(http, True)
+    HaltedOrder.objects.create(
+        halt=Halt.objects.get(), client=desk, broker="mock", order="x", outcome=CancelOutcome.CONFIRMED
+    )
+    told = http.get("/metrics", headers=TOKEN).content.decode()
+    for line in (
+        "risk_kill_switch 1.0",
+        'risk_refusals{limit="kill_switch"} 1.0',
+        "risk_breakers_open 1.0",
+        'risk_halt_orders{outcome="confirmed"} 1.0',
+        'risk_halt_orders{outcome="not_confirmed"} 0.0',
+    ):
+        assert line in told

@@ -1,6 +1,7 @@
 """Prometheus metrics of the ledger, read from the database when asked."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.db.models import Count, F, Min
 from django.utils import timezone
@@ -8,12 +9,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from trading.audit import mirror
+from trading.core.ids import uuid7_at
 from trading.execution.models import Difference, DifferenceKind, Order, Reconciliation
 from trading.execution.selectors import gross_exposure
 from trading.execution.states import LIVE
 from trading.jobs import processes, selectors
 from trading.jobs.models import JobAttempt
-from trading.risk.models import Guard, RiskDecision
+from trading.risk import halts
+from trading.risk.models import Guard, RiskAccount, RiskDecision
 
 RECENT_ATTEMPTS = 5_000
 
@@ -74,15 +77,20 @@ class LedgerCollector(Collector):
     def _guard(self) -> Iterator[Metric]:
         guard = Guard.objects.filter(id=1).first()
         kill = GaugeMetricFamily("risk_kill_switch", "1 while no order is let through.")
-        kill.add_metric([], float(guard is None or guard.kill_switch or guard.halted))
-        refusals = GaugeMetricFamily("risk_refusals", "Orders refused, by limit.", labels=["limit"])
-        for row in (
-            RiskDecision.objects.filter(approved=False).values("limit").annotate(n=Count("id")).order_by("limit")
-        ):
+        kill.add_metric([], float(guard is None or guard.kills or guard.halted))
+        refusals = GaugeMetricFamily("risk_refusals", "Orders refused in 24 hours, by limit.", labels=["limit"])
+        newest = RiskDecision.objects.filter(id__gte=uuid7_at(timezone.now() - timedelta(days=1)), approved=False)
+        for row in newest.values("limit").annotate(n=Count("id")).order_by("limit"):
             refusals.add_metric([row["limit"]], row["n"])
+        breakers = GaugeMetricFamily("risk_breakers_open", "Clients whose circuit breaker is open.")
+        breakers.add_metric([], RiskAccount.objects.exclude(tripped_at=None).count())
+        cancels = GaugeMetricFamily("risk_halt_orders", "Open orders that the last halt found.", labels=["outcome"])
+        halt = halts.newest()
+        for outcome, count in halts.counts(halt).items() if halt is not None else ():
+            cancels.add_metric([outcome], count)
         exposure = GaugeMetricFamily("execution_gross_exposure", "As the last snapshots show it.")
         exposure.add_metric([], float(gross_exposure()))
-        yield from (kill, refusals, exposure)
+        yield from (kill, refusals, breakers, cancels, exposure)
 
     def _orders(self) -> Iterator[Metric]:
         live = GaugeMetricFamily("orders_live", "Orders of which something may still come.", labels=["state"])
