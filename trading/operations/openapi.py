@@ -21,22 +21,26 @@ def add_streams(result: dict[str, Any], generator: Any, request: Any, public: bo
             },
         }
     }
-    run_hash = {"in": "path", "name": "run_hash", "required": True, "schema": {"type": "string"}}
     last = {"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}}
-    result["paths"]["/runs/{run_hash}/events"] = {
-        "get": {
-            "operationId": "runs_events",
-            "description": "Server-sent events: `queued`, `started` and `finished` for each step, `progress`, `end`.",
-            "parameters": [run_hash, last],
-            "tags": ["runs"],
-            "security": [{"token": []}],
-            "responses": {
-                "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-                "204": {"description": "Nothing has happened since `Last-Event-ID`, and nothing will."},
-                **{status: {"description": "", **_ERROR} for status in ("401", "403", "404", "405", "429")},
-            },
+    for kind in ("run", "sweep"):
+        name = {"in": "path", "name": f"{kind}_hash", "required": True, "schema": {"type": "string"}}
+        result["paths"][f"/{kind}s/{{{kind}_hash}}/events"] = {
+            "get": {
+                "operationId": f"{kind}s_events",
+                "description": "Server-sent events: `queued`, `started`, `finished` for each step, `progress`, `end`.",
+                "parameters": [name, last],
+                "tags": [f"{kind}s"],
+                "security": [{"token": []}],
+                "responses": {
+                    "200": {
+                        "description": "The stream.",
+                        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                    },
+                    "204": {"description": "Nothing has happened since `Last-Event-ID`, and nothing will."},
+                    **{status: {"description": "", **_ERROR} for status in ("401", "403", "404", "405", "429")},
+                },
+            }
         }
-    }
     result["paths"]["/metrics"] = {
         "get": {
             "operationId": "metrics",
