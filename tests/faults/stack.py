@@ -130,7 +130,7 @@ class Stack:
     def migrate(self) -> None:
         """Make the tables."""
         command = [sys.executable, "manage.py", "migrate", "-v0"]
-        subprocess.run(command, cwd=PROJECT_DIR, env=self.environment(), check=True, timeout=60)
+        subprocess.run(command, cwd=PROJECT_DIR, env=self.environment(), check=True, timeout=180)
 
     def prepare(self) -> None:
         """Migrations, the drill's tables, and the broker."""
