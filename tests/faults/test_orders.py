@@ -41,7 +41,6 @@ def test_senders_die_and_every_order_is_there_once(tmp_path: Path, venue: str) -
     [
         ("intent", "binance", ("--rounds", "1", "--faults", "0"), "orders booked twice"),
         ("asking", "phillip", ("--rounds", "1", "--faults", "0"), "orders booked twice"),
-        ("claims", "ibkr", ("--rounds", "0", "--faults", "13"), "orders booked twice"),
         ("care", "binance", ("--rounds", "0"), "orders sent twice to a venue that does not deduplicate"),
         ("unknown", "phillip", ("--rounds", "0"), "orders that were not let through"),
         ("fills", "binance", ("--rounds", "0", "--faults", "2"), "fills that are not the venue's"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults.orders.desks import DESKS
 
-SABOTAGE = ("intent", "asking", "unknown", "care", "claims", "fills")
+SABOTAGE = ("intent", "asking", "unknown", "care", "fills")
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

@@ -9,7 +9,6 @@ import httpx
 from trading.brokers import http
 from trading.brokers.adapters.binance.session import BinanceBroker
 from trading.brokers.adapters.ibkr.broker import IbkrBroker
-from trading.brokers.adapters.ibkr.store import Lease
 from trading.brokers.adapters.phillip.session import PhillipBroker
 from trading.brokers.base import Broker, OrderReport, OrderStatus, OutcomeUnknown, Ticket
 from trading.execution import outcomes, services
@@ -73,13 +72,6 @@ def without_care() -> None:
     http.Line.send = send  # type: ignore[method-assign]
 
 
-def without_claims() -> None:
-    """The process of a login does not remember for which orders it has used an id."""
-    take = Lease._take_id
-    Lease.claim = lambda self, client_order_id, *, at_least: take(self, at_least)  # type: ignore[method-assign]
-    Lease.known = lambda self, client_order_id: None  # type: ignore[method-assign]
-
-
 def without_fills() -> None:
     """An order's last execution is not taken over."""
     record = outcomes.record
@@ -96,6 +88,5 @@ KNOWN: dict[str, Callable[[], None]] = {
     "asking": without_asking,
     "unknown": without_unknown,
     "care": without_care,
-    "claims": without_claims,
     "fills": without_fills,
 }
