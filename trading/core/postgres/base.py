@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 
 from trading.core import scope
@@ -14,8 +14,20 @@ from trading.core import scope
 GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
+class DatabaseOperations(operations.DatabaseOperations):
+    """What Django asks of a backend."""
+
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
+        """The statement as it was sent, without the settings that went with it."""
+        said = str(super().last_executed_query(cursor, sql, params))
+        stamp = _stamp()
+        return said if stamp is None else said.removeprefix(f"{stamp.decode()}; ")
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection whose transactions begin in the scope of their thread."""
+
+    ops_class = DatabaseOperations
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,6 +63,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         with self.wrap_database_errors:
             self._send(b"COMMIT")
+
+    def stamp_alone(self) -> bytes | None:
+        """What gives a statement outside a transaction its scope; None inside one, or where there is none to give."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        return None if self.in_atomic_block or not self.autocommit else _stamp()
 
     def restamp(self) -> None:
         """Give an open transaction the scope of now; only for tests, which one transaction encloses."""
@@ -98,6 +116,17 @@ def _stamp() -> bytes | None:
 
 
 def _execute_in_scope(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Around every statement of Django's: one outside a transaction gets one, that carries the scope."""
-    with context["connection"].in_scope():
-        return execute(sql, params, many, context)
+    """Around every statement of Django's: one outside a transaction gets one, that carries the scope.
+
+    The server takes what comes in one message for one transaction, so that the scope's settings go with the statement,
+    at the cost of one. Where they cannot (a cursor of the server's, many sets of parameters), they go before it.
+    """
+    backend, cursor = context["connection"], context["cursor"]
+    together = isinstance(sql, str) and not many and isinstance(cursor.cursor, psycopg.ClientCursor)
+    stamp = backend.stamp_alone() if together else None
+    if stamp is None:
+        with backend.in_scope():
+            return execute(sql, params, many, context)
+    answer = execute(f"{stamp.decode()}; {sql}", params, many, context)
+    cursor.nextset()  # past the answer to the settings
+    return answer
