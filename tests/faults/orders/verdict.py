@@ -80,7 +80,9 @@ def of(
     assert row is not None
     wrong["positions that are not the sum of their fills"] = ["?"] * row[0]
     wrong["orders that were not let through"] = [
-        f"{order.state}: {order.reason}" for order in ours.values() if order.state in ("refused", "rejected")
+        f"{order.state}: {order.reason}"
+        for order in ours.values()
+        if order.state == "refused" or (order.state == "rejected" and not order.reason)  # the venue would say why
     ]
     figures = {
         "orders": len(ours),
