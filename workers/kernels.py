@@ -1,6 +1,7 @@
 """The kernels of backtests in every worker, before its first run."""
 
 import gc
+import importlib
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ def prepare() -> None:
     """
     if warm.is_compiled():
         warm.warm()
+        importlib.import_module("trading.backtests.parquet")  # pyarrow takes as long as all kernels
         gc.freeze()  # what is not looked at by the children's collectors stays shared with them
     else:
         signals.worker_ready.connect(_compile_beside)
