@@ -82,6 +82,12 @@ def login_process() -> psutil.Process:
     return child
 
 
+def test_no_more_is_sent_in_a_second_than_the_gateway_bears(bench: IbkrBench, broker: Broker) -> None:
+    """Each question for the account's figures is two messages, the second of which ends it."""
+    for _ in range(60):
+        assert broker.balances()
+
+
 def test_order_id_does_not_fall_back_with_the_gateways(bench: IbkrBench, broker: Broker) -> None:
     first, second = market(bench), market(bench)
     broker.place(first)

@@ -232,13 +232,13 @@ class Link:
         """Wait until another question may be sent."""
         while not self._has_room(QUESTIONS_A_SECOND):
             await asyncio.sleep(0.02)
-        self._count()
+        self.note_sent()
 
     def take_order_slot(self) -> bool:
         """Whether an order may be sent at once; it is counted."""
         has_room = self._has_room(ORDERS_A_SECOND)
         if has_room:
-            self._count()
+            self.note_sent()
         return has_room
 
     def _has_room(self, rate: int) -> bool:
@@ -247,7 +247,8 @@ class Link:
             self._sent_at.popleft()
         return len(self._sent_at) < rate
 
-    def _count(self) -> None:
+    def note_sent(self) -> None:
+        """Count a message; those that end something do not wait for their turn, and count all the same."""
         self._sent_at.append(asyncio.get_running_loop().time())
 
     async def refresh(self) -> None:
@@ -293,6 +294,7 @@ class Link:
             finally:
                 with contextlib.suppress(ConnectionError):  # it ends with its connection
                     if numbers:
+                        self.note_sent()
                         self.ib.client.cancelAccountSummary(numbers[0])
 
 

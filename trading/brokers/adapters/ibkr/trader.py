@@ -203,6 +203,7 @@ class Trader:
             raise self._unavailable("place", str(code), message, retry_after=0.1)
         if fact is not None:  # it stands there asleep: what was refused must not wake up
             fact.refusal = f"{code}: {message}"
+            self.link.note_sent()
             self.link.ib.client.cancelOrder(order_id)
             if not await self._until(lambda: fact.has_ended, self.link.credentials.request_seconds):
                 raise self._unknown("place", f"the venue has refused it and still shows it: {message}")
