@@ -139,7 +139,9 @@ def test_candles_that_contradict_themselves_are_named(config: Path, tmp_path: Pa
     path = tmp_path / "double.csv"
     line = "AAPL,2010-01-04,2,3,1,2,5\n"
     path.write_text(f"symbol,time,open,high,low,close,volume\n{line}{line}{line.replace('AAPL', 'IBM') * 2}")
-    with pytest.raises(CommandError, match="two candles of AAPL"):
+    with pytest.raises(
+        CommandError, match=r"line 3: a second candle of AAPL at 2010-01-04 00:00; the first: double\.csv, line 2"
+    ):
         told("run_backtest", config, candles=path)
 
 

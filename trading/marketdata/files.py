@@ -47,7 +47,8 @@ def read_bars(path: Path, *, symbol: str | None = None) -> Iterator[Bar]:
         bar = _bar({"symbol": symbol, **row} if symbol is not None else row, where)
         before = seen.setdefault((bar.symbol, bar.time), where)
         if before != where:
-            raise CandleFileError(f"{where}: {bar.symbol} has a candle at {bar.time:%Y-%m-%d %H:%M}, on {before}")
+            at = f"{bar.time:%Y-%m-%d %H:%M}"
+            raise CandleFileError(f"{where}: a second candle of {bar.symbol} at {at}; the first: {before}. Keep one.")
         yield bar
 
 
