@@ -114,7 +114,7 @@ def walk(client_id: UUID, entries: int) -> dict[str, Any]:
     from trading.audit.models import AuditHead
     from trading.audit.services import record
 
-    follow, mirror.follow = mirror.follow, lambda entry: None  # type: ignore[assignment]
+    follow, mirror.follow = mirror.follow, lambda entry: None  # type: ignore[assignment]  # a module's function
     for _ in range(entries // 500):
         with transaction.atomic():
             for _ in range(500):

@@ -56,7 +56,7 @@ def bare_loop() -> Callable[..., Any]:
     import numba
 
     @numba.njit(error_model="numpy")
-    def loop(opens, close, fast, slow, cash, fee):  # type: ignore[no-untyped-def]
+    def loop(opens, close, fast, slow, cash, fee):  # type: ignore[no-untyped-def]  # numba's to infer
         bars = close.shape[0]
         equity = np.empty(bars)
         trades = np.empty((bars // 2 + 1, 6))
@@ -88,7 +88,7 @@ def bare_loop() -> Callable[..., Any]:
                 above = quick / fast > long / slow
         return equity, trades[:count].copy()
 
-    return loop  # type: ignore[no-any-return]
+    return loop  # type: ignore[no-any-return]  # numba has no types
 
 
 def crossover(bars: int, number: int) -> dict[str, Any]:

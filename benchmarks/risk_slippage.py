@@ -60,6 +60,7 @@ def figures(iterations: int, bars: int, sizings: list[str], slippages: list[str]
     walk = market(bars)
     flips = np.where(np.arange(bars) % 2 == 0, 1.0, -1.0)[:, None]
     found: dict[str, Any] = {}
+    # mypy cannot infer lambdas that bind a loop's variable.
     for name in sizings:
         sizing = sizing_of(name, NEEDED.get(name, {}))
         found[f"risk:{name}"] = measured(lambda sizing=sizing: sizing.scale(walk, flips), iterations)  # type: ignore[misc]

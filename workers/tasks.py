@@ -33,7 +33,7 @@ class RunStep(Task):  # type: ignore[type-arg]  # generic in the stubs only
         """
         try:
             runner.execute(UUID(run_id), worker=INSTANCE, code_version=code_version())
-        except Exception:
+        except Exception:  # whatever it was: a process that went on would keep the run's lease
             log.exception("worker.process_ends", run_id=run_id)
             os._exit(1)
 
