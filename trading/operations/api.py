@@ -55,21 +55,12 @@ class ReadyView(OpenView):
         return Response({"status": "ok" if ready else "degraded", "checks": checks}, status=200 if ready else 503)
 
 
-class SchedulerHealthView(OpenView):
-    """The scheduler in short."""
-
-    @extend_schema(responses={200: OpenApiResponse(description="Whether it runs, and what is next.")})
-    def get(self, request: Request) -> Response:
-        """Whether it runs."""
-        return Response(health.scheduler())
-
-
 class SchedulerStatusView(OpenView):
-    """The scheduler in full."""
+    """The scheduler: at ``/health/scheduler`` and, as older frontends know it, at ``/scheduler/status``."""
 
-    @extend_schema(responses={200: OpenApiResponse(description="Entries, next times, recent errors.")})
+    @extend_schema(responses={200: OpenApiResponse(description="Its entries, errors, symbols, exposure.")})
     def get(self, request: Request) -> Response:
-        """Entries, next times, recent errors."""
+        """Whether it runs; entries, next times, recent errors, symbols, exposure."""
         return Response(health.scheduler_status())
 
 
