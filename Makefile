@@ -32,7 +32,7 @@ races: install ## 100,000 reviews at once of one limit's room, and 10,000 halts 
 	@$(BIN)/python -m tests.risk.races
 
 machines: install ## one sweep on two data folders, with one worker and two, one killed: equal manifests
-	@$(BIN)/python -m benchmarks.sweep --kill
+	@$(BIN)/python -m benchmarks.sweep --kill --points 3600
 
 fuzz: install ## longer property tests and fuzzing of the API
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests

@@ -71,10 +71,13 @@ def machine(workers: int, points: int, *, kill: bool) -> dict[str, Any]:
         ends = [attempt.finished_at for attempt in attempts if attempt.finished_at is not None]
         parts_seconds = (max(ends) - attempts[0].started_at).total_seconds()
         used = {attempt.worker for attempt in attempts}
+        parts_count = JobRun.objects.filter(job="sweep-part").count()
+        if kill and len(attempts) == parts_count:
+            raise SystemExit("The worker that was killed held no part, so nothing was shown: search more points.")
         return {
             "workers": workers,
             "points": (Run.objects.get().metrics or {})["points"],
-            "parts": JobRun.objects.filter(job="sweep-part").count(),
+            "parts": parts_count,
             "attempts": len(attempts),
             "worked": len(used),
             "parts_sec": round(parts_seconds, 3),

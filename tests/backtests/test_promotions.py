@@ -1,7 +1,5 @@
 """Promotions: what the rule refuses and why, what it lets go, and that it is taken back; owners only, on record."""
 
-import math
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +20,6 @@ from trading.marketdata.providers import Bar
 from trading.tenants.models import Client, Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queues")]
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 GOOD: dict[str, Any] = {
     "symbol": "WAVE",
     "timeframe": "1d",
@@ -219,23 +216,3 @@ def test_what_is_no_request_says_where(owner: Send, body: dict[str, Any], loc: s
     answer = owner("POST", "/promotions", body)
     assert answer.status_code == 422
     assert ["body", loc] in [error["loc"] for error in answer.json()["detail"]["errors"]]
-
-
-@pytest.mark.timeout(1_200)
-def test_on_noise_the_platform_promotes_no_more_than_its_level(owner: Send, hands: Hands, settings: Any) -> None:
-    """Strategies tried once each on markets of pure noise, put forward as a user would; the long form has 1,000."""
-    cases = 1_000 if LONG else 24
-    settings.QT_BACKTEST_RUNS_KEPT = cases
-    for seed in range(cases):
-        closes = 100.0 * np.exp(np.cumsum(0.01 * np.random.default_rng(seed).standard_t(4, 400)))
-        store(f"NOISE{seed}", closes)
-        body = {**GOOD, "symbol": f"NOISE{seed}", "end": "2016-01-31"}
-        owner("POST", "/runs", body)
-    hands.work_off(limit=6 * cases)
-    promoted = 0
-    for run in Run.objects.filter(config__symbol__startswith="NOISE"):
-        judged = promotions.judge(run)
-        assert judged.evidence["trials"] == 1
-        promoted += not judged.reasons
-    assert Run.objects.exclude(manifest_hash="").count() == cases
-    assert promoted <= 0.05 * cases + 3.1 * math.sqrt(0.0475 * cases) + 1
