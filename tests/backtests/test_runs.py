@@ -5,7 +5,6 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from tests.jobs.conftest import Hands
 from trading.backtests import candles, provenance, selectors, services
 from trading.backtests.models import Manifest, Run
 from trading.backtests.parsing import parse
+from trading.backtests.store import Staged
 from trading.jobs.models import JobRun
 from trading.jobs.registry import registry
 from trading.jobs.states import State
@@ -423,7 +423,7 @@ def test_a_commit_that_never_came_leaves_nothing_that_counts(
     run_hash = submitted(ann)
     publish = services.ArtifactStore.publish
 
-    def published_then_lost(self: Any, staged: Path, client_id: UUID, run_id: UUID) -> None:
+    def published_then_lost(self: Any, staged: Staged, client_id: UUID, run_id: UUID) -> None:
         publish(self, staged, client_id, run_id)
         raise RuntimeError("the machine went dark")
 

@@ -117,7 +117,7 @@ def test_a_sweep_deletes_old_folders_of_runs_that_are_not_kept(store: ArtifactSt
         published(store, run_id)
     live = uuid4()
     scratch = store.scratch(live)
-    left = store.stage(live, 1, ARTIFACTS)
+    left = store.stage(live, 1, ARTIFACTS).path
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for path in (store.folder(CLIENT, kept), store.folder(CLIENT, gone), scratch, left):
         os.utime(path, (now.timestamp(), now.timestamp()))

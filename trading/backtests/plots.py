@@ -14,6 +14,9 @@ LEFT, RIGHT, TOP, BOTTOM = 74, 14, 12, 28
 MOST_COLUMNS = 250
 """Of a curve: each is drawn from its lowest to its highest value, so that no spike is lost."""
 
+TENTHS = [f"{number / 10:.1f}" for number in range(10 * WIDTH + 1)]
+"""Of a pixel: every place in a plot as it is written, looked up since hundreds of them are."""
+
 Label = Callable[[float], str]
 
 
@@ -41,8 +44,8 @@ def curve(
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     across = _scale(float(x_all[0]), float(x_all[-1]), LEFT, WIDTH - RIGHT)
     down = _scale(low, high, HEIGHT - BOTTOM, TOP)
-    places = zip(across(x.astype(np.float64)).tolist(), down(y).tolist(), strict=True)
-    points = " ".join([f"{right:.1f},{below:.1f}" for right, below in places])
+    places = zip(_tenths(across(x.astype(np.float64))), _tenths(down(y)), strict=True)
+    points = " ".join([f"{TENTHS[right]},{TENTHS[below]}" for right, below in places])
     base = down(min(max(0.0, low), high))
     area = f'<polygon class="area" points="{LEFT},{base:.1f} {points} {WIDTH - RIGHT},{base:.1f}"/>' if fill else ""
     lines = "".join(
@@ -184,7 +187,8 @@ def thinned(x: Integers, y: Floats) -> tuple[Integers, Floats]:
     columns = padded.reshape(-1, width)
     begins = np.arange(0, len(padded), width)
     places = [begins, begins + columns.argmin(axis=1), begins + columns.argmax(axis=1), begins + width - 1]
-    chosen = np.unique(np.minimum(np.concatenate(places), len(x) - 1))
+    chosen = np.zeros(len(x), bool)
+    chosen[np.minimum(np.concatenate(places), len(x) - 1)] = True
     return x[chosen], y[chosen]
 
 
@@ -209,6 +213,12 @@ def _scale(first: float, last: float, at_first: float, at_last: float) -> Callab
     """Where a value, or an array of them, is drawn."""
     span = last - first or 1.0
     return lambda value: at_first + (value - first) / span * (at_last - at_first)
+
+
+def _tenths(places: Floats) -> list[int]:
+    """Places in a plot, in tenths of a pixel."""
+    found: list[int] = np.rint(10 * places).astype(np.int64).tolist()
+    return found
 
 
 def _rows(ticks: Sequence[float], down: Callable[[float], float], label: Label) -> str:

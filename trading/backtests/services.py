@@ -15,7 +15,7 @@ from trading.backtests.config import RunConfig
 from trading.backtests.manifest import Identity
 from trading.backtests.models import Kind, Manifest, Preset, Run
 from trading.backtests.parsing import strategies_folder
-from trading.backtests.store import ArtifactStore, write
+from trading.backtests.store import ArtifactStore, Staged, write
 from trading.backtests.sweeps.config import SweepConfig
 from trading.core.ids import uuid7
 from trading.jobs import services as jobs
@@ -133,7 +133,7 @@ def finish(
     metrics: Mapping[str, Any],
     *,
     tried: Iterable[tuple[RunConfig, float | None]],
-    staged: Path,
+    staged: Staged,
     into: ArtifactStore,
 ) -> manifest.Manifest:
     """Count what a run has tried, link it into its client's chain and put its artifacts in their place.
@@ -143,17 +143,18 @@ def finish(
     chain grows by one link at a time.
     """
     trials.record(run.client_id, tried)
-    Client.objects.select_for_update(no_key=True).get(id=run.client_id)
-    last = Manifest.objects.filter(client_id=run.client_id).order_by("-position").first()
+    Client.objects.select_for_update(no_key=True).values_list("id").get(id=run.client_id)
+    chain = Manifest.objects.filter(client_id=run.client_id).order_by("-position")
+    position, last = chain.values_list("position", "manifest_hash").first() or (0, manifest.FIRST_LINK)
     sealed = manifest.seal(
         identity_of(run),
         manifest.entries(artifacts),
-        chain_prev=manifest.FIRST_LINK if last is None else last.manifest_hash,
+        chain_prev=last,
     )
-    write(staged / manifest.NAME, sealed.body)
+    write(staged.path / manifest.NAME, sealed.body)
     Manifest.objects.create(
         client_id=run.client_id,
-        position=1 if last is None else last.position + 1,
+        position=position + 1,
         run_id=run.id,
         run_hash=run.run_hash,
         manifest_hash=sealed.manifest_hash,
@@ -166,17 +167,19 @@ def finish(
     return sealed
 
 
-def prune(client_id: UUID, *, keep: int) -> int:
-    """Delete all but the client's newest ``keep`` runs and as many sweeps, with their artifacts; how many.
+def prune(client_id: UUID, *, keep: int, kinds: Iterable[Kind] = tuple(Kind)) -> int:
+    """Delete all but the client's newest ``keep`` of each of the ``kinds``, with their artifacts; how many.
 
     What is being worked out stays. Their manifests stay too, so that the chain can still be verified, and the trials
     that they were count on.
     """
+    rows = Run.objects.filter(client_id=client_id).order_by("-id")
+    full = [kind for kind in kinds if rows.filter(kind=kind)[keep : keep + 1].exists()]
+    if not full:  # as nearly always: not worth a transaction
+        return 0
     with transaction.atomic():
-        rows = Run.objects.select_for_update(skip_locked=True, no_key=True).filter(client_id=client_id).order_by("-id")
-        old = [run for kind in Kind for run in rows.filter(kind=kind)[keep:]]
-        if not old:
-            return 0
+        locked = rows.select_for_update(skip_locked=True, no_key=True)
+        old = [run for kind in full for run in locked.filter(kind=kind)[keep:]]
         live = set(
             JobRun.objects.filter(id__in=[run.job_run_id for run in old], finished_at__isnull=True).values_list(
                 "id", flat=True

@@ -4,9 +4,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import UUID
@@ -14,6 +16,14 @@ from uuid import UUID
 from trading.backtests.manifest import Entry, Tampered
 
 STAGING: Final = ".staging"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A new folder with artifacts in it, not yet in its place; ``synced`` is done once they are on the disk."""
+
+    path: Path
+    synced: Future[None]
 
 
 @dataclass(frozen=True)
@@ -32,30 +42,34 @@ class ArtifactStore:
         path.mkdir(parents=True, exist_ok=True, mode=0o750)
         return path
 
-    def stage(self, run_id: UUID, attempt: int, artifacts: Mapping[str, bytes]) -> Path:
-        """A new folder with ``artifacts`` in it, on the disk and not yet in its place."""
+    def stage(self, run_id: UUID, attempt: int, artifacts: Mapping[str, bytes]) -> Staged:
+        """A new folder with ``artifacts`` in it; the disk has them once `publish` has waited for it.
+
+        Until then the caller has other things to do, such as the statements of a transaction.
+        """
         path = self.root / STAGING / f"{run_id}-{attempt}"
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, mode=0o750)
         with ExitStack() as stack:
-            files = [stack.enter_context((path / name).open("xb")) for name in artifacts]
+            files = [stack.enter_context((path / name).open("xb", buffering=0)) for name in artifacts]
             for file, content in zip(files, artifacts.values(), strict=True):
-                file.write(content)
-                file.flush()
-            for file in files:  # when all are written, so that the disk does not wait for one after the other
-                os.fsync(file.fileno())
-        return path
+                write_all(file, content)
+            disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+            synced = disk.submit(_sync_all, stack.pop_all(), [file.fileno() for file in files])
+            disk.shutdown(wait=False)  # its thread ends with what it was given
+        return Staged(path, synced)
 
-    def publish(self, staged: Path, client_id: UUID, run_id: UUID) -> None:
-        """Put a staged folder in its place by one rename.
+    def publish(self, staged: Staged, client_id: UUID, run_id: UUID) -> None:
+        """Put a staged folder in its place by one rename, once the disk has what is in it.
 
         The caller holds the run, so whatever is there already was left by an attempt that did not come to its end.
         """
+        staged.synced.result()
         place = self.folder(client_id, run_id)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         shutil.rmtree(place, ignore_errors=True)
-        sync_folder(staged)
-        staged.rename(place)
+        sync_folder(staged.path)
+        staged.path.rename(place)
         sync_folder(place.parent)
 
     def open(self, client_id: UUID, run_id: UUID, entry: Entry) -> BinaryIO:
@@ -116,10 +130,23 @@ class ArtifactStore:
 
 def write(path: Path, content: bytes) -> None:
     """``content`` in a new file, on the disk when this returns."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
+    with path.open("xb", buffering=0) as file:
+        write_all(file, content)
         os.fsync(file.fileno())
+
+
+def write_all(file: FileIO, content: bytes) -> None:
+    """All of ``content``: the system may take less at a time."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _sync_all(files: ExitStack, descriptors: Iterable[int]) -> None:
+    """Have files on the disk, and close them."""
+    with files:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
 
 
 def sync_folder(path: Path) -> None:

@@ -75,7 +75,9 @@ def times(nanoseconds: npt.NDArray[np.int64]) -> Cells:
 
 def text(values: Iterable[str]) -> Cells:
     """Words, quoted where CSV needs it, and kept from being taken for a formula by a spreadsheet."""
-    return [_word(value) for value in values]
+    found = list(values)
+    cells = {word: _word(word) for word in set(found)}  # the same few over and over
+    return [cells[word] for word in found]
 
 
 def _word(value: str) -> str:

@@ -171,13 +171,14 @@ def _trades(result: Result) -> tuple[str, str]:
         return "Trades", '<p class="note">None.</p>'
     last = trades[-MOST_TRADES:]
     entries, exits = tables.times(result.time[last["entry_bar"]]), tables.times(result.time[last["exit_bar"]])
+    names = last.dtype.names or ()
     rows = "".join(
         f"<tr><td>{escape(result.symbols[trade['symbol']])}</td>"
         f"<td>{'long' if trade['direction'] > 0 else 'short'}</td>"
         f"<td>{entries[place]}</td><td>{exits[place]}</td><td>{trade['quantity']:.6g}</td>"
         f"<td>{trade['entry_price']:.6g}</td><td>{trade['exit_price']:.6g}</td><td>{trade['pnl']:,.2f}</td>"
         f"<td>{100 * trade['return']:.2f}%</td><td>{REASONS[trade['reason']]}</td></tr>"
-        for place, trade in enumerate(last)
+        for place, trade in enumerate(dict(zip(names, row, strict=True)) for row in last.tolist())
     )
     heads = ("Symbol", "Side", "Entry", "Exit", "Quantity", "Entry price", "Exit price", "P&L", "Return", "Closed by")
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)

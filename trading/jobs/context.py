@@ -38,7 +38,7 @@ class StepContext:
 
     claim: ledger.Claim
     dry_run: bool = False
-    _progress_at: float = field(default=0.0, repr=False)
+    _progress_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
     def run_id(self) -> UUID:
@@ -74,7 +74,7 @@ class StepContext:
         return log
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Say how far the step is; written at most once a second.
+        """Say how far the step is; written when it is done, and until then at most once a second.
 
         Raises `LeaseLost` or `RunCancelled` when the run has been taken away or asked to stop.
         """

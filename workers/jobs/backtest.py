@@ -78,7 +78,7 @@ def write(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
             services.finish(run, artifacts, metrics, tried=tried, staged=staged, into=store)
     _at_hand.clear()
     store.forget(run.id)
-    services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT)
+    services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT, kinds=[Kind.RUN])
     shown = {name: (run.metrics or {})[name] for name in SHOWN}
     return {"run_hash": run.run_hash, "manifest_hash": run.manifest_hash, **shown}
 

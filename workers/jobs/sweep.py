@@ -88,7 +88,7 @@ def judge(ctx: StepContext, args: SweepArguments) -> dict[str, Any]:
             services.finish(run, artifacts, judgement.summary, tried=tried, staged=staged, into=store)
             Chunk.objects.filter(run_id=run.id).delete()
     store.forget(run.id)
-    services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT)
+    services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT, kinds=[Kind.SWEEP])
     return {"sweep_hash": run.run_hash, "manifest_hash": run.manifest_hash, **shown(run.metrics or {})}
 
 
