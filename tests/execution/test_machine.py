@@ -80,7 +80,10 @@ class Exchange:
     lot = Decimal("0.125")
 
     def __init__(self, *, deduplicates: bool) -> None:
-        self.capabilities = Capabilities(deduplicates_client_ids=deduplicates, queries_by_client_id=True)
+        self.capabilities = Capabilities(
+            deduplicates_client_ids=deduplicates, queries_by_client_id=True, booking_horizon=timedelta(seconds=20)
+        )
+        self.lost: dict[str, Ticket] = {}
         self.orders: dict[str, Kept] = {}
         self.taken: list[str] = []
         self.sent: list[str] = []
@@ -91,7 +94,9 @@ class Exchange:
         self.sent.append(ticket.client_order_id)
         if self.how == "unreachable":
             raise BrokerUnavailable("no route", broker=self.name, operation="place", code="down")
-        if self.how != "loses the request" and ticket.client_order_id not in self.orders:
+        if self.how == "loses the request":
+            self.lost[ticket.client_order_id] = ticket
+        elif ticket.client_order_id not in self.orders:
             self.taken.append(ticket.client_order_id)
             status = OrderStatus.REJECTED if self.how == "rejects" else OrderStatus.ACCEPTED
             self.orders[ticket.client_order_id] = Kept(ticket, status)
@@ -220,6 +225,18 @@ class Life(RuleBasedStateMachine):
             assert not waits or order.filled_quantity > 0 or order.sent_at is None
 
     @rule(own=placed)
+    def miss(self, own: str) -> None:
+        """The venue has had its time to book it, and was found without it a moment ago."""
+        now = timezone.now()
+        Order.objects.filter(client_order_id=own, state__in=AT_VENUE).update(
+            sent_at=now - timedelta(minutes=1), missed_at=now - timedelta(seconds=5)
+        )
+        before, kept = self.get(own), self.venue.orders.get(own)
+        self.resolve(own, is_away=False)
+        if before.state in (OrderState.SENT, OrderState.UNKNOWN) and not services.is_acknowledged(before):
+            assert (self.get(own).state == OrderState.NOT_BOOKED) == (kept is None)
+
+    @rule(own=placed)
     def grow_old(self, own: str) -> None:
         Order.objects.filter(client_order_id=own).update(created_at=timezone.now() - STALE_AFTER - timedelta(seconds=9))
 
@@ -249,6 +266,14 @@ class Life(RuleBasedStateMachine):
         key = next(iter(kept.parts))
         kept.parts[key] = replace(kept.parts[key], price=price)
         self.hear(kept.report())
+
+    @rule(own=placed)
+    def book_late(self, own: str) -> None:
+        """What was lost arrives after all, past every horizon too."""
+        ticket = self.venue.lost.pop(own, None)
+        if ticket is not None and own not in self.venue.orders:
+            self.venue.taken.append(own)
+            self.venue.orders[own] = Kept(ticket)
 
     @rule(own=placed)
     def end(self, own: str) -> None:
@@ -284,8 +309,11 @@ class Life(RuleBasedStateMachine):
         kept = self.venue.orders.get(own)
         if kept is not None and kept.parts:
             part = list(kept.parts.values())[-1]
-            outcomes.record_fills(self.get(own), [part], hold=HOLD)
+            before = self.get(own)
+            outcomes.record_fills(before, [part], hold=HOLD)
             self.book(own, [part])
+            if before.state not in LIVE and self.get(own).state in LIVE:
+                self.revived.add(own)
 
     # --- The model ----------------------------------------------------------------------------------------------------
 

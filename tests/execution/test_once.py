@@ -11,9 +11,18 @@ from django.utils import timezone
 
 from tests.execution.conftest import make_market, quoted
 from tests.execution.venue import Fault, Venue
-from trading.brokers.base import BrokerUnavailable, Side
+from trading.audit.models import AuditEntry
+from trading.brokers.base import (
+    ALREADY_SENT,
+    BrokerUnavailable,
+    Execution,
+    OrderReport,
+    OutcomeUnknown,
+    Side,
+    Ticket,
+)
 from trading.core.ids import uuid7
-from trading.execution import selectors, services
+from trading.execution import differences, outcomes, selectors, services
 from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
 from trading.execution.planning import Planned
 from trading.risk.models import Guard, Reservation
@@ -174,26 +183,124 @@ def test_the_equity_curve_goes_by_time() -> None:
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize(("seconds", "state"), [(29, OrderState.UNKNOWN), (31, OrderState.WITHDRAWN)])
-def test_what_a_venue_would_refuse_by_now_was_never_taken(seconds: int, state: OrderState) -> None:
-    """Ten seconds to send it, and the venue's twenty."""
-    venue, order = Venue(deduplicates=False, shown_within=timedelta(seconds=20)), _intent()
+HORIZON = timedelta(seconds=20)
+"""After which, and the ten seconds that a sender has to begin, the venue books nothing any more."""
+
+
+def _ask(order: Order, venue: Venue, *, sent: float, missed: float | None = None) -> Order:
+    """Ask for it, as if it had been sent, and first missed, so many seconds ago."""
+    now = timezone.now()
+    missed_at = None if missed is None else now - timedelta(seconds=missed)
+    Order.objects.filter(id=order.id).update(sent_at=now - timedelta(seconds=sent), missed_at=missed_at)
+    return services.resolve(_again(order), venue, hold=services.in_transaction)
+
+
+def _lost(*, deduplicates: bool = False) -> tuple[Venue, Order]:
+    venue, order = Venue(deduplicates=deduplicates, horizon=HORIZON), _intent()
     venue.fault = "loses it and hangs up"
-    services.submit(order, venue, hold=services.in_transaction)
-    Order.objects.update(sent_at=timezone.now() - timedelta(seconds=seconds))
-    order = services.submit(_again(order), venue, hold=services.in_transaction)
-    assert (order.state, Reservation.objects.count()) == (state, int(state == OrderState.UNKNOWN))
+    return venue, services.submit(order, venue, hold=services.in_transaction)
+
+
+@pytest.mark.parametrize(
+    ("sent", "missed", "state", "counts"),
+    [
+        (29, None, OrderState.UNKNOWN, False),
+        (31, None, OrderState.UNKNOWN, True),
+        (60, 1, OrderState.UNKNOWN, True),  # too soon after the first answer
+        (60, 31, OrderState.UNKNOWN, True),  # which was given before the horizon, so that this is the first
+        (60, 5, OrderState.NOT_BOOKED, True),
+        (86_400, 5, OrderState.NOT_BOOKED, True),
+    ],
+)
+def test_what_a_venue_has_not_past_its_horizon_and_not_a_little_later_was_not_booked(
+    sent: float, missed: float | None, state: OrderState, counts: bool
+) -> None:
+    venue, order = _lost()
+    order = _ask(order, venue, sent=sent, missed=missed)
+    assert (order.state, order.missed_at is not None, Reservation.objects.count()) == (
+        state, counts, int(state == OrderState.UNKNOWN),
+    )  # fmt: skip
     assert venue.submissions[order.client_order_id] == 1
+    told = AuditEntry.objects.filter(action="order.not_booked", subject=f"order:{order.id}")
+    assert told.count() == int(state == OrderState.NOT_BOOKED)
 
 
-def test_an_order_that_was_given_up_and_is_there_lives_again() -> None:
-    venue, order = Venue(deduplicates=False, shown_within=timedelta(seconds=20)), _intent()
+def test_an_answer_past_the_horizon_is_one_to_a_question_past_the_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow answer may speak of what was there when it was asked for."""
+    venue, order = _lost()
+
+    def slow(client_order_id: str, *, symbol: str) -> None:
+        Order.objects.update(sent_at=timezone.now() - timedelta(seconds=31))
+
+    monkeypatch.setattr(venue, "order", slow)
+    Order.objects.update(sent_at=timezone.now() - timedelta(seconds=29))
+    order = services.resolve(_again(order), venue, hold=services.in_transaction)
+    assert (order.state, order.missed_at) == (OrderState.UNKNOWN, None)
+
+
+def test_a_venue_that_cannot_be_asked_has_not_said_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    venue, order = _lost()
+
+    def away(client_order_id: str, *, symbol: str) -> None:
+        raise BrokerUnavailable("no route", broker="fake", operation="order", code="down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(venue, "order", away)
+        for missed in (None, 5):
+            assert _ask(order, venue, sent=3600, missed=missed).state == OrderState.UNKNOWN
+    assert _ask(order, venue, sent=3600).state == OrderState.UNKNOWN
+    assert _ask(order, venue, sent=3600, missed=5).state == OrderState.NOT_BOOKED
+
+
+def test_without_a_horizon_nothing_ends_by_itself() -> None:
+    venue, order = _lost()
+    venue.horizon = None
+    assert _ask(order, venue, sent=86_400, missed=3600).state == OrderState.UNKNOWN
+    assert Reservation.objects.count() == 1
+
+
+def test_a_call_that_sent_nothing_does_not_begin_the_horizon_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has written down that it sends, and never says more, says so each time that it is asked."""
+    venue, order = _lost(deduplicates=True)
+
+    def sent_before(ticket: Ticket) -> OrderReport:
+        raise OutcomeUnknown("sent before", broker="fake", operation="place", code=ALREADY_SENT)
+
+    monkeypatch.setattr(venue, "place", sent_before)
+    order = _ask(order, venue, sent=60)
+    assert order.sent_at is not None
+    assert timezone.now() - order.sent_at > timedelta(seconds=59)
+    assert _ask(order, venue, sent=60, missed=5).state == OrderState.NOT_BOOKED
+
+
+def test_a_second_sending_begins_it_anew() -> None:
+    venue, order = _lost(deduplicates=True)
+    order = _ask(order, venue, sent=60)  # lost again
+    assert order.sent_at is not None
+    assert timezone.now() - order.sent_at < timedelta(seconds=9)
+    assert venue.submissions[order.client_order_id] == 2
+
+
+def test_an_order_that_was_not_booked_and_is_there_lives_again_and_blocks_its_symbol() -> None:
+    venue, order = Venue(deduplicates=False, horizon=HORIZON), _intent()
     venue.fault, venue.is_hiding = "accepts and hangs up", True
     services.submit(order, venue, hold=services.in_transaction)
-    Order.objects.update(sent_at=timezone.now() - timedelta(minutes=1))
-    assert services.submit(_again(order), venue, hold=services.in_transaction).state == OrderState.WITHDRAWN
+    assert _ask(order, venue, sent=60, missed=5).state == OrderState.NOT_BOOKED
     venue.is_hiding = False
     report = venue.order(order.client_order_id, symbol=order.symbol)
     assert report is not None
     assert services.record(_again(order), report, hold=services.in_transaction).state == OrderState.FILLED
     assert Position.objects.get().quantity == 5
+    found = differences.blocking(order.client_id, "fake", "AAA", Side.BUY)
+    assert found is not None
+    assert (found.kind, found.ours, found.theirs) == ("revived", "not_booked", "filled")
+
+
+def test_a_part_of_an_order_that_was_not_booked_brings_it_back() -> None:
+    """The list of fills shows 2 of 5: the rest may stand there, so that it is asked for again."""
+    venue, order = _lost()
+    order = _ask(order, venue, sent=60, missed=5)
+    part = Execution("late", Decimal(2), Decimal(100), Decimal(0), timezone.now())
+    order = outcomes.record_fills(order, [part], hold=services.in_transaction)
+    assert (order.state, Position.objects.get().quantity) == (OrderState.PARTIALLY_FILLED, 2)
+    assert differences.blocking(order.client_id, "fake", "AAA", Side.SELL) is not None

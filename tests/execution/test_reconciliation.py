@@ -279,7 +279,9 @@ def test_what_a_person_has_explained_is_not_brought_up_again(desk: Client, paper
 def test_a_lost_order_at_a_venue_that_forgets_ids_waits_for_a_person(
     desk: Client, paper: Paper, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Paper, "capabilities", replace(PaperBroker.capabilities, deduplicates_client_ids=False))
+    monkeypatch.setattr(
+        Paper, "capabilities", replace(PaperBroker.capabilities, deduplicates_client_ids=False, booking_horizon=None)
+    )
     paper.loses = "request"
     (order,) = trade(desk, paper, buy("5"))
     paper.loses = ""
@@ -297,7 +299,7 @@ def test_a_lost_order_at_a_venue_that_forgets_ids_waits_for_a_person(
     with transaction.atomic():
         explanations.explain(found.id, by="olga", reason="Binance says no", now=timezone.now())
     order.refresh_from_db()
-    assert (order.state, Reservation.objects.exists(), look(11).standing) == (OrderState.WITHDRAWN, False, 0)
+    assert (order.state, Reservation.objects.exists(), look(11).standing) == (OrderState.NOT_BOOKED, False, 0)
 
 
 def test_an_order_that_ended_here_and_is_open_there(desk: Client, paper: Paper, look: Look) -> None:

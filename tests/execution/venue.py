@@ -26,9 +26,9 @@ class Venue:
     name = "fake"
     lot = Decimal("0.001")
 
-    def __init__(self, *, deduplicates: bool = True, shown_within: timedelta | None = None) -> None:
+    def __init__(self, *, deduplicates: bool = True, horizon: timedelta | None = None) -> None:
         self.deduplicates = deduplicates
-        self.shown_within = shown_within
+        self.horizon = horizon
         self.fault: Fault = ""
         self.is_hiding = False
         self.submissions: Counter[str] = Counter()
@@ -39,7 +39,7 @@ class Venue:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            deduplicates_client_ids=self.deduplicates, queries_by_client_id=True, shown_within=self.shown_within
+            deduplicates_client_ids=self.deduplicates, queries_by_client_id=True, booking_horizon=self.horizon
         )
 
     def place(self, ticket: Ticket) -> OrderReport:

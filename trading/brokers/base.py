@@ -56,6 +56,8 @@ class OrderStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+ALREADY_SENT = "already_sent"
+"""The code of an error after which `Broker.place` has sent nothing, since an earlier call has, or may have."""
 FINAL = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 
 
@@ -64,8 +66,8 @@ class Ticket:
     """An order as it is handed to a venue, for a positive ``quantity``; by default immediate-or-cancel at the market.
 
     A limit order has a ``limit_price``, a market order has none, and the symbol could be one, else `ValueError`.
-    ``send_by``: who has not begun to send it by then does not; adapters of venues that `refuse late orders
-    <Capabilities>` see to it.
+    ``send_by``: who has not begun to send it by then does not; every adapter with a `booking horizon <Capabilities>`
+    sees to it.
     """
 
     client_order_id: str
@@ -237,9 +239,9 @@ class Capabilities:
 
     ``deduplicates_client_ids``: an id that was ever taken is never booked again, also after the order has ended. If
     not, nothing is sent twice. ``queries_by_client_id``: `Broker.order` asks the venue for our id itself.
-    ``rests_orders``: limit orders may stay in its book. ``sells_short``: without a holding. ``shown_within``: an order
-    that the venue does not show so long after its ticket's ``send_by`` was never taken and will not be, since the venue
-    refuses what reaches it late; None where nothing proves that.
+    ``rests_orders``: limit orders may stay in its book. ``sells_short``: without a holding. ``booking_horizon``: how
+    long after a ticket's ``send_by`` its order may still be booked, and be missing from what `Broker.order` asks, at
+    most; what is not there after that was never booked. None where nobody can say.
     """
 
     deduplicates_client_ids: bool
@@ -250,7 +252,7 @@ class Capabilities:
     greeks: bool = False
     rests_orders: bool = True
     sells_short: bool = False
-    shown_within: timedelta | None = None
+    booking_horizon: timedelta | None = None
 
 
 class Broker(ABC):
@@ -273,7 +275,8 @@ class Broker(ABC):
 
         The quantity is rounded down to the instrument's lot. A refusal by the venue's rules is a report with the
         status ``rejected``, not an error. `BrokerUnavailable` and `BrokerRefused` are raised only when it was surely
-        not taken; whatever else goes wrong after it was sent is `OutcomeUnknown`.
+        not taken; whatever else goes wrong after it was sent is `OutcomeUnknown`, with `ALREADY_SENT` as its code when
+        this call has sent nothing.
         """
 
     @abstractmethod
@@ -341,6 +344,12 @@ class Broker(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def hurry(self, ticket: Ticket, operation: str, now: datetime) -> None:
+        """Raise `BrokerUnavailable` when it is too late to begin to send ``ticket``."""
+        if ticket.send_by is not None and now > ticket.send_by:
+            message = "The time to send this order is over."
+            raise BrokerUnavailable(message, broker=self.name, operation=operation, code="too_late")
 
     def unsupported(self, operation: str) -> BrokerRefused:
         """The error for a call that the capabilities do not state."""

@@ -1,6 +1,6 @@
 """What venues of our own keep of an order's executions: a list in its row, money as text."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Protocol
 
@@ -8,6 +8,8 @@ from trading.brokers.base import FINAL, Execution, OrderReport, OrderStatus, Sid
 
 SMALLEST = Decimal("1e-8")
 """What prices and amounts are rounded to, half up."""
+BOOKING_HORIZON = timedelta(seconds=20)
+"""How long the transaction that takes an order may last at most."""
 OPEN = [status.value for status in OrderStatus if status not in FINAL]
 
 

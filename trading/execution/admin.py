@@ -34,6 +34,7 @@ ORDER_COLOURS = {
     OrderState.EXPIRED.label: "default",
     OrderState.REJECTED.label: "danger",
     OrderState.WITHDRAWN.label: "default",
+    OrderState.NOT_BOOKED.label: "default",
 }
 
 

@@ -48,6 +48,9 @@ class Order(models.Model):
     reason = models.CharField(max_length=300, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(null=True, blank=True)
+    missed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the venue was first asked for it past its booking horizon, and had none."
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -15,7 +15,7 @@ from trading.brokers.base import Execution, OrderReport, OrderStatus, TimeInForc
 from trading.execution import differences, trail
 from trading.execution.books import Booked, book
 from trading.execution.models import DifferenceKind, Order
-from trading.execution.states import AT_VENUE, ENDED, LIVE, TRANSITIONS, OrderState, check
+from trading.execution.states import AT_VENUE, ENDED, LIVE, NEVER_TAKEN, TRANSITIONS, OrderState, check
 from trading.risk import services as risk
 
 log = structlog.get_logger("quantum.execution")
@@ -24,6 +24,8 @@ STALE_AFTER = timedelta(minutes=5)
 """An intent older than this is not sent any more."""
 SEND_WITHIN = timedelta(seconds=10)
 """An order that was not begun to be sent so long after that was committed is not sent by that sender."""
+CONFIRMED_AFTER = timedelta(seconds=4)
+"""A venue that has no such order, and has none so long after either, has none."""
 
 
 class Hold(Protocol):
@@ -77,7 +79,7 @@ def record_fills(order: Order, executions: Sequence[Execution], *, hold: Hold) -
         locked.save(update_fields=["filled_quantity", "average_price", "fees"])
         is_all = locked.filled_quantity >= locked.quantity
         after = OrderState.FILLED if is_all else OrderState.PARTIALLY_FILLED
-        if after in TRANSITIONS[before] and (is_all or before in AT_VENUE):
+        if after in TRANSITIONS[before] and (is_all or before in AT_VENUE or before in NEVER_TAKEN):
             move(locked, after)
         _release(locked)
         _tell(locked, before, booked)
@@ -132,7 +134,7 @@ def _tell(order: Order, before: OrderState, booked: Booked) -> None:
         _alarm("filled_late", order, **told)
     elif before in ENDED:
         _alarm("revived", order, **told)
-    if before in (OrderState.REJECTED, OrderState.WITHDRAWN) and before != after:
+    if before in NEVER_TAKEN:
         _differ(order, DifferenceKind.REVIVED, before, after)
 
 
@@ -148,14 +150,13 @@ def _differ(order: Order, kind: DifferenceKind, ours: str, theirs: str) -> None:
     differences.report(order.client_id, order.broker, [one], now=timezone.now())
 
 
-def mark_unknown(order: Order, reason: str, *, hold: Hold) -> Order:
-    """What the venue has, or may have, and does not speak of."""
+def mark_unknown(order: Order, reason: str, *, hold: Hold, **changes: Any) -> Order:
+    """What the venue has, or may have, and does not speak of. ``changes`` are other columns of the same update."""
+    changes["reason"] = reason[:300]
     with hold():
         if order.state == OrderState.UNKNOWN:
-            Order.objects.filter(id=order.id, state=OrderState.UNKNOWN).update(reason=reason[:300])
-        elif OrderState.UNKNOWN in TRANSITIONS[OrderState(order.state)] and move(
-            order, OrderState.UNKNOWN, reason=reason[:300]
-        ):
+            Order.objects.filter(id=order.id, state=OrderState.UNKNOWN).update(**changes)
+        elif OrderState.UNKNOWN in TRANSITIONS[OrderState(order.state)] and move(order, OrderState.UNKNOWN, **changes):
             trail.note("unknown", order, reason=reason[:300])
     order.refresh_from_db()
     return order
@@ -172,14 +173,14 @@ def withdraw(order: Order, reason: str, *, hold: Hold) -> Order:
 
 
 def give_up(order: Order, reason: str, *, hold: Hold) -> Order:
-    """Close an order that went out, of which the venue has nothing and to which it can come no more.
+    """Close an order that went out, that the venue does not have and will not book any more.
 
     Should the venue show it after all, it lives again: see docs/orders.md.
     """
     with hold():
-        if order.state in AT_VENUE[:2] and move(order, OrderState.WITHDRAWN, reason=reason[:300]):
+        if order.state in AT_VENUE[:2] and move(order, OrderState.NOT_BOOKED, reason=reason[:300]):
             risk.settle(order.client_order_id)
-            trail.note("never_taken", order, reason=reason[:300])
+            trail.note("not_booked", order, reason=reason[:300])
     order.refresh_from_db()
     return order
 
@@ -213,7 +214,7 @@ def write_off(order_id: UUID, *, by: str) -> Order:
             raise NotForgotten("the venue has filled a part of it")
         if timezone.now() - (order.sent_at or order.created_at) <= STALE_AFTER:
             raise NotForgotten(f"it was sent less than {STALE_AFTER.seconds // 60} minutes ago")
-        move(order, OrderState.WITHDRAWN, reason=f"written off by {by}: the venue never took it"[:300])
+        move(order, OrderState.NOT_BOOKED, reason=f"written off by {by}: the venue never took it"[:300])
         risk.settle(order.client_order_id)
         trail.note("written_off", order, by=by)
     return order

@@ -50,13 +50,17 @@ class Look:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A comparison in numbers: differences that are new, that stand, and that have gone; why it is not complete."""
+    """A comparison in numbers: differences that are new, that stand, and that have gone; why it is not complete.
+
+    ``settling``: of the unknown orders, those that asking again soon will end.
+    """
 
     new: int
     standing: int
     gone: int
     unknown_orders: int
     error: str
+    settling: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -133,7 +137,7 @@ class _Work:
                 is_answered = False
                 continue
             is_lost = self.now - (order.sent_at or order.created_at) > SHOWN_WITHIN
-            if order.state == OrderState.UNKNOWN and is_lost:
+            if order.state == OrderState.UNKNOWN and is_lost and not services.is_settling(order, self.broker):
                 self._find(DifferenceKind.MISSING_ORDER, order.symbol, order.client_order_id, str(order), "not shown")
         return [DifferenceKind.MISSING_ORDER] if is_answered else []
 
@@ -351,9 +355,10 @@ class _Work:
             self._mark(error)
             new = differences.report(self.client_id, self.broker.name, look.found, now=self.now)
             gone = differences.retire(compared, seen, now=self.now)
-        unknown = self._own().filter(state__in=(OrderState.SENT, OrderState.UNKNOWN)).count()
+        unknown = list(self._own().filter(state__in=(OrderState.SENT, OrderState.UNKNOWN)))
+        settling = sum(services.is_settling(order, self.broker) for order in unknown)
         standing = len(differences.standing(self.client_id, self.broker.name))
-        return Outcome(len(new), standing, len(gone), unknown, error)
+        return Outcome(len(new), standing, len(gone), len(unknown), error, settling)
 
     def _mark(self, error: str) -> None:
         has_fills = DifferenceKind.UNKNOWN_FILL in self.look.compared

@@ -22,7 +22,7 @@ from trading.execution import services, trail
 from trading.execution.differences import blocking
 from trading.execution.exposure import read_book
 from trading.execution.models import Order
-from trading.execution.outcomes import Hold, mark_unknown, move, record, withdraw
+from trading.execution.outcomes import SEND_WITHIN, Hold, mark_unknown, move, record, withdraw
 from trading.execution.planning import client_order_id
 from trading.execution.states import OrderState
 from trading.risk import services as risk
@@ -108,6 +108,7 @@ def _send(new: Order, old: Order, approval: risk.ApprovedOrder, broker: Broker, 
         OrderType.LIMIT,
         new.limit_price,
         TimeInForce(new.time_in_force),
+        timezone.now() + SEND_WITHIN,
     )
     with risk.sending() as refusal:
         if refusal is not None:

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from trading.brokers.base import (
+    ALREADY_SENT,
     Broker,
     BrokerError,
     BrokerRefused,
@@ -32,6 +33,7 @@ from trading.execution.differences import blocking
 from trading.execution.exposure import read_book
 from trading.execution.models import Order, PortfolioSnapshot
 from trading.execution.outcomes import (
+    CONFIRMED_AFTER,
     SEND_WITHIN,
     STALE_AFTER,
     Hold,
@@ -200,6 +202,7 @@ def _ticket(approval: risk.ApprovedOrder, order: Order, *, send_by: datetime) ->
 
 def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold) -> Order:
     was_sent = order.state != OrderState.INTENDED  # the venue may have it already, or get it late
+    sent_before = order.sent_at
     with risk.sending() as refusal:
         if refusal is not None:
             reason = f"{refusal.limit}: {refusal.breach.message}"
@@ -216,14 +219,16 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
             report = broker.place(_ticket(approval, order, send_by=sent_at + SEND_WITHIN))
         except (BrokerUnavailable, BrokerRefused) as error:
             if was_sent:
-                return mark_unknown(order, f"the venue did not take it again: {error}", hold=hold)
+                reason = f"the venue did not take it again: {error}"
+                return mark_unknown(order, reason, hold=hold, sent_at=sent_before)
             with hold():
                 if move(order, OrderState.INTENDED, sent_at=None):
                     trail.note("not_taken", order, reason=str(error)[:300])
             raise
         except BrokerError as error:  # anything else may have happened after the order was taken
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
-            return mark_unknown(order, str(error), hold=hold)
+            is_first = was_sent and error.code == ALREADY_SENT
+            return mark_unknown(order, str(error), hold=hold, **({"sent_at": sent_before} if is_first else {}))
     return record(order, report, hold=hold)
 
 
@@ -270,8 +275,9 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
     """Ask the venue for an order that was sent, by its id, and write down what it says.
 
     A venue that could not be asked has said nothing: what it had acknowledged before still stands, what it had not is
-    unknown, and its error is raised.
+    unknown, and its error is raised. One that says twice, past its booking horizon, that it has no such order has none.
     """
+    asked_at = timezone.now()
     try:
         report = broker.order(order.client_order_id, symbol=order.symbol)
     except BrokerError as error:
@@ -280,9 +286,13 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
         raise
     if report is not None:
         return record(order, report, hold=hold)
-    if _was_never_taken(order, broker):
-        return give_up(order, "the venue does not show it, and would refuse it by now", hold=hold)
-    order = mark_unknown(order, "the venue does not show it, which is no proof that it has not taken it", hold=hold)
+    missed_at = None
+    if is_settling(order, broker) and (until := _may_be_booked_until(order, broker)) and asked_at > until:
+        missed_at = order.missed_at if order.missed_at is not None and order.missed_at > until else asked_at
+        if asked_at - missed_at >= CONFIRMED_AFTER:
+            return give_up(order, "the venue has none, and would have shown it by now: asked twice", hold=hold)
+    reason = "the venue does not show it, which is no proof that it has not taken it"
+    order = mark_unknown(order, reason, hold=hold, missed_at=missed_at)
     may_send = broker.capabilities.deduplicates_client_ids and not (is_acknowledged(order) or replaces(order))
     if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
         answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
@@ -296,12 +306,15 @@ def replaces(order: Order) -> bool:
     return Order.objects.filter(id=order.run_id).exists()
 
 
-def _was_never_taken(order: Order, broker: Broker) -> bool:
-    """Whether an order that the venue does not show now cannot reach it any more either."""
-    margin = broker.capabilities.shown_within
-    if margin is None or order.sent_at is None or is_acknowledged(order) or replaces(order):
-        return False
-    return timezone.now() - order.sent_at > SEND_WITHIN + margin
+def is_settling(order: Order, broker: Broker) -> bool:
+    """Whether asking for an order whose outcome is not known will end it, one way or the other."""
+    unsure = order.state in (OrderState.SENT, OrderState.UNKNOWN) and not is_acknowledged(order)
+    return unsure and _may_be_booked_until(order, broker) is not None
+
+
+def _may_be_booked_until(order: Order, broker: Broker) -> datetime | None:
+    horizon = broker.capabilities.booking_horizon
+    return None if horizon is None or order.sent_at is None else order.sent_at + SEND_WITHIN + horizon
 
 
 def is_acknowledged(order: Order) -> bool:

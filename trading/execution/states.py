@@ -19,7 +19,8 @@ class OrderState(TextChoices):
     CANCELLED = "cancelled"
     EXPIRED = "expired", "Ended by its time in force"
     REJECTED = "rejected", "Rejected by the venue"
-    WITHDRAWN = "withdrawn", "Withdrawn: the venue never took it"
+    WITHDRAWN = "withdrawn", "Withdrawn: it was not sent"
+    NOT_BOOKED = "not_booked", "Not booked: it was sent, and the venue has none"
 
 
 LIVE: Final = (
@@ -32,6 +33,8 @@ LIVE: Final = (
 """Something may still come of it."""
 AT_VENUE: Final = LIVE[1:]
 """The venue has it, or may have it."""
+NEVER_TAKEN: Final = (OrderState.REJECTED, OrderState.WITHDRAWN, OrderState.NOT_BOOKED)
+"""Nothing was ever there: that something is after all is a difference."""
 ENDED: Final = tuple(state for state in OrderState if state not in LIVE)
 
 _TAKEN = frozenset({
@@ -46,10 +49,11 @@ _ANSWERED = _TAKEN | {OrderState.REJECTED}
 TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = {
     OrderState.REFUSED: frozenset(),
     OrderState.INTENDED: frozenset({OrderState.SENT, OrderState.WITHDRAWN}),
-    # Back to intended when it was surely not taken; withdrawn when a person writes it off.
-    OrderState.SENT: _ANSWERED | {OrderState.INTENDED, OrderState.UNKNOWN, OrderState.WITHDRAWN},
+    # Back to intended when it was surely not taken; not booked when the venue has none past its booking horizon, or a
+    # person writes it off.
+    OrderState.SENT: _ANSWERED | {OrderState.INTENDED, OrderState.UNKNOWN, OrderState.NOT_BOOKED},
     # Sent again only where the venue knows an id that it has seen.
-    OrderState.UNKNOWN: _ANSWERED | {OrderState.SENT, OrderState.WITHDRAWN},
+    OrderState.UNKNOWN: _ANSWERED | {OrderState.SENT, OrderState.NOT_BOOKED},
     OrderState.OPEN: (_ANSWERED - {OrderState.OPEN}) | {OrderState.UNKNOWN},
     OrderState.PARTIALLY_FILLED: frozenset(
         {OrderState.FILLED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.UNKNOWN}
@@ -61,6 +65,7 @@ TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = {
     # Venues have said no, or shown nothing, and booked the order afterwards.
     OrderState.REJECTED: _TAKEN,
     OrderState.WITHDRAWN: _TAKEN,
+    OrderState.NOT_BOOKED: _TAKEN,
 }
 """From each state, those that may follow it. Whatever else is asked for is a mistake in the code."""
 

@@ -12,13 +12,15 @@ from trading.jobs.outcomes import Snooze
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
 
 AGAIN = timedelta(seconds=10)
-"""How soon it is tried again while an order is unknown."""
+"""How soon it is tried again while an order is unknown and its venue does not answer."""
+SOON = timedelta(seconds=5)
+"""How soon while it answers, and asking again will end the order."""
 
 
 def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
     """Ask every venue at which the client has an account or orders; what it was like at each."""
     found: dict[str, Any] = {}
-    unknown = 0
+    unknown = settling = 0
     for name in reconciliation.venues(ctx.client_id):
         if registry.stand_in(name) != name:
             found[name] = {"error": "not asked: USE_MOCK_BROKER is on"}
@@ -29,6 +31,7 @@ def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
         except BrokerError as error:  # no session: what can be compared without one is nothing
             outcome = reconciliation.not_compared(ctx.client_id, name, str(error), hold=ctx.transaction, now=ctx.now)
         unknown += outcome.unknown_orders
+        settling += outcome.settling
         found[name] = {
             "new": outcome.new,
             "standing": outcome.standing,
@@ -38,6 +41,8 @@ def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
         }
     if any(row.get("unknown_orders") and row["error"] for row in found.values()):
         return Snooze(AGAIN, note=f"{unknown} orders are unknown, and a venue does not answer")
+    if settling:
+        return Snooze(SOON, note=f"{settling} orders are unknown, and their venues are asked again")
     return {"venues": found}
 
 

@@ -34,7 +34,7 @@ from trading.brokers.base import (
 from trading.brokers.instruments import Instrument, Quote, floor_to
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.quotes import LastTrade, last_trade
-from trading.brokers.simulated import OPEN, SMALLEST, fill, report, rounded
+from trading.brokers.simulated import BOOKING_HORIZON, OPEN, SMALLEST, fill, report, rounded
 
 LOT = Decimal("0.001")
 BPS = Decimal(10_000)
@@ -44,7 +44,9 @@ class PaperBroker(Broker):
     """One client's session. It keeps books of its own and answers only from those."""
 
     name = "paper"
-    capabilities = Capabilities(deduplicates_client_ids=True, queries_by_client_id=True, replaces=True)
+    capabilities = Capabilities(
+        deduplicates_client_ids=True, queries_by_client_id=True, replaces=True, booking_horizon=BOOKING_HORIZON
+    )
     lot = LOT
 
     def __init__(self, client_id: UUID, clock: Callable[[], datetime] = timezone.now) -> None:
@@ -61,6 +63,7 @@ class PaperBroker(Broker):
             raise RuntimeError("an order must not be sent inside a transaction: its rollback would forget it")
         with transaction.atomic():
             account = self._account(lock=True)
+            self.hurry(ticket, "place", self._clock())
             return self._report(self._find(ticket.client_order_id) or self._take(account, ticket))
 
     def cancel(self, client_order_id: str, *, symbol: str) -> OrderReport:
@@ -77,6 +80,7 @@ class PaperBroker(Broker):
         """Cancel and place together."""
         with transaction.atomic():
             account = self._account(lock=True)
+            self.hurry(ticket, "replace", self._clock())
             self._meet_market(account)
             old = self._find(client_order_id)
             if old is None or old.status not in OPEN:

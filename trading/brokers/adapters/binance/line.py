@@ -103,9 +103,9 @@ class BinanceLine:
         """An answer about the account. Raises `Refusal` for what the venue says no to."""
         return self._send(method, path, operation, params, is_signed=True)
 
-    def place(self, params: Mapping[str, str], *, send_by: datetime | None) -> Any:
+    def order(self, path: str, operation: str, params: Mapping[str, str], *, send_by: datetime | None) -> Any:
         """The answer to a new order. Past ``send_by`` it is not sent: `BrokerUnavailable`. Else raises as `signed`."""
-        return self._send("POST", "order", "place", params, is_signed=True, send_by=send_by)
+        return self._send("POST", path, operation, params, is_signed=True, send_by=send_by)
 
     def _send(
         self, method: str, path: str, operation: str, params: Mapping[str, Any], *, is_signed: bool,

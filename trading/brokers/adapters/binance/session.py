@@ -37,7 +37,7 @@ from trading.brokers.instruments import Instrument, Quote
 PRODUCTION = "https://api.binance.com"
 TESTNET = "https://testnet.binance.vision"
 AVERAGE_SECONDS = 60.0
-SHOWN_WITHIN = timedelta(seconds=20)
+BOOKING_HORIZON = timedelta(seconds=20)
 """The venue refuses a request that is older than its window of 5 s; the rest is for what it takes to show an order."""
 PAGE = 1000
 
@@ -61,7 +61,7 @@ class BinanceBroker(Broker):
 
     name = NAME
     capabilities = Capabilities(
-        deduplicates_client_ids=False, queries_by_client_id=True, replaces=True, shown_within=SHOWN_WITHIN
+        deduplicates_client_ids=False, queries_by_client_id=True, replaces=True, booking_horizon=BOOKING_HORIZON
     )
     lot = Decimal("0.00000001")
 
@@ -82,7 +82,7 @@ class BinanceBroker(Broker):
                 raise
             return OrderReport.rejected(ticket, str(error))
         try:
-            answer = self._line.place(_parameters(fitted), send_by=ticket.send_by)
+            answer = self._line.order("order", "place", _parameters(fitted), send_by=ticket.send_by)
         except Refusal as refusal:
             return self._refused(fitted, refusal)
         return self._placed(rules, answer, ticket.client_order_id, "place")
@@ -143,7 +143,8 @@ class BinanceBroker(Broker):
             return OrderReport.rejected(ticket, str(breach))
         cancelled = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": client_order_id}
         try:
-            answer = self._line.signed("POST", "order/cancelReplace", "replace", **_parameters(fitted), **cancelled)
+            asked = {**_parameters(fitted), **cancelled}
+            answer = self._line.order("order/cancelReplace", "replace", asked, send_by=ticket.send_by)
             return self._placed(rules, answer["newOrderResponse"], ticket.client_order_id, "replace")
         except Refusal as refusal:
             return OrderReport.rejected(fitted, f"{refusal.number}: {refusal.said}")

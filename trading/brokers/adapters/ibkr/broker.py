@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +13,7 @@ from django.db import connection
 from pydantic import TypeAdapter
 
 from trading.brokers.adapters.ibkr import channel, forms
-from trading.brokers.adapters.ibkr.login import NAME, IbkrCredentials, dumped, key_of
+from trading.brokers.adapters.ibkr.login import NAME, QUIET_SECONDS, IbkrCredentials, dumped, key_of
 from trading.brokers.base import (
     AccountFill,
     Balance,
@@ -29,6 +30,8 @@ START_SECONDS: Final = 30.0
 BEGIN_SECONDS: Final = 5.0
 """An order that has not been begun by then is not sent any more."""
 STREAM_SECONDS: Final = 15
+SHOWN_SECONDS: Final = 10.0
+"""A gateway that has read an order lists it as open at once; this is for one that is slow to read."""
 
 
 class IbkrBroker(Broker):
@@ -56,6 +59,9 @@ class IbkrBroker(Broker):
         self._credentials = credentials
         self._login = key_of(client_id, credentials)
         self._currency: str | None = None
+        # What was handed to a connection reaches the gateway before it is given up, or not at all.
+        horizon = timedelta(seconds=QUIET_SECONDS + credentials.request_seconds + SHOWN_SECONDS)
+        self.capabilities = replace(self.capabilities, booking_horizon=horizon)
 
     @property
     def currency(self) -> str:  # type: ignore[override]  # the account says
@@ -67,19 +73,18 @@ class IbkrBroker(Broker):
     def place(self, ticket: Ticket) -> OrderReport:
         """Send an order once. The same id again is answered with what became of the first."""
         self._not_in_a_transaction()
-        return self._change(forms.REPORT, "place", ticket=forms.plain(forms.TICKET, ticket))
+        return self._change(forms.REPORT, "place", ticket.send_by, ticket=forms.plain(forms.TICKET, ticket))
 
     def cancel(self, client_order_id: str, *, symbol: str) -> OrderReport:
         """Cancel what is left of an order that this login has sent."""
         self._not_in_a_transaction()
-        return self._change(forms.REPORT, "cancel", client_order_id=client_order_id)
+        return self._change(forms.REPORT, "cancel", None, client_order_id=client_order_id)
 
     def replace(self, client_order_id: str, ticket: Ticket) -> OrderReport:
         """Cancel an order, and send the new one when the venue has confirmed that."""
         self._not_in_a_transaction()
-        return self._change(
-            forms.REPORT, "replace", client_order_id=client_order_id, ticket=forms.plain(forms.TICKET, ticket)
-        )
+        plain = forms.plain(forms.TICKET, ticket)
+        return self._change(forms.REPORT, "replace", ticket.send_by, client_order_id=client_order_id, ticket=plain)
 
     def order(self, client_order_id: str, *, symbol: str) -> OrderReport | None:
         """The order of that id among those that the venue shows: open ones, and those that have ended today.
@@ -155,19 +160,26 @@ class IbkrBroker(Broker):
         if connection.in_atomic_block:
             raise RuntimeError("an order must not be sent inside a transaction: its rollback would forget it")
 
-    def _change(self, form: TypeAdapter[OrderReport], operation: str, **arguments: Any) -> OrderReport:
-        return form.validate_python(self._call(operation, arguments, changes=True))
+    def _change(
+        self, form: TypeAdapter[OrderReport], operation: str, send_by: datetime | None, **arguments: Any
+    ) -> OrderReport:
+        return form.validate_python(self._call(operation, arguments, send_by, changes=True))
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
-        return self._call(operation, arguments, changes=False)
+        return self._call(operation, arguments, None, changes=False)
 
-    def _call(self, operation: str, arguments: dict[str, Any], *, changes: bool) -> Any:
+    def _call(self, operation: str, arguments: dict[str, Any], send_by: datetime | None, *, changes: bool) -> Any:
         self._have_process(operation)
+        begin = BEGIN_SECONDS
+        if send_by is not None:
+            begin = min(begin, (send_by - datetime.now(UTC)).total_seconds())
+            if begin <= 0:
+                raise self._unavailable(operation, "too_late", "The time to send this order is over.")
         return channel.call(
             self._login,
             operation,
             arguments,
-            begin=BEGIN_SECONDS,
+            begin=begin,
             answer=self._credentials.request_seconds * 5 + 5,
             changes=changes,
             broker=self.name,

@@ -12,7 +12,7 @@ import structlog
 from trading.brokers.adapters.ibkr import codes
 from trading.brokers.adapters.ibkr.books import Books
 from trading.brokers.adapters.ibkr.library import library
-from trading.brokers.adapters.ibkr.login import IbkrCredentials
+from trading.brokers.adapters.ibkr.login import QUIET_SECONDS, IbkrCredentials
 
 log = structlog.get_logger("quantum.ibkr")
 T = TypeVar("T")
@@ -22,8 +22,6 @@ LONGEST_BACKOFF_SECONDS = 30.0
 QUESTIONS_A_SECOND = 40
 ORDERS_A_SECOND = 48
 """The gateway ends a connection that sends more than fifty messages a second; some are kept for orders."""
-QUIET_SECONDS = 5.0
-"""Silence after which the gateway is asked for the time."""
 
 
 class LinkDown(RuntimeError):

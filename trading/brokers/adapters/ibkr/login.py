@@ -9,6 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 from trading.brokers.base import Credentials
 
 NAME = "ibkr"
+QUIET_SECONDS = 5.0
+"""Silence after which the gateway is asked for the time."""
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,12}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{6}(\d{2})?$")]
 

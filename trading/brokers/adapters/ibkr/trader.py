@@ -21,6 +21,7 @@ from trading.brokers.adapters.ibkr.link import Link, LinkDown, RequestFailed
 from trading.brokers.adapters.ibkr.login import NAME
 from trading.brokers.adapters.ibkr.store import Known, Lease, LeaseLost
 from trading.brokers.base import (
+    ALREADY_SENT,
     AccountFill,
     Balance,
     BrokerError,
@@ -98,7 +99,7 @@ class Trader:
             )
         order_id = await self._claim(ticket)
         if order_id is None:  # another call for the same order was quicker
-            raise self._unknown("place", "this order was sent a moment ago")
+            raise self._sent_before("this order was sent a moment ago")
         await self._send(ticket, found, quantity, order_id, begin_by)
         return await self._outcome(ticket, quantity, order_id)
 
@@ -113,9 +114,9 @@ class Trader:
         try:
             report = await self.order(client_order_id)
         except (BrokerError, LinkDown, RequestFailed) as error:
-            raise self._unknown("place", f"this order was sent before, and cannot be asked for: {error}") from error
+            raise self._sent_before(f"this order was sent before, and cannot be asked for: {error}") from error
         if report is None:
-            raise self._unknown("place", "this order was sent before, and the venue does not show it")
+            raise self._sent_before("this order was sent before, and the venue does not show it")
         return report
 
     async def _claim(self, ticket: Ticket) -> int | None:
@@ -233,7 +234,7 @@ class Trader:
             return OrderReport(client_order_id, "", OrderStatus.REJECTED, reason=known.refusal)
         if known.claimed_at < self._day_began():
             message = "the venue shows orders of the current day alone: look at the account's statement"
-            raise self._failed("order", "out_of_reach", message)
+            raise self._refused("order", "out_of_reach", message)
         return None
 
     async def cancel(self, client_order_id: str) -> OrderReport:
@@ -340,6 +341,9 @@ class Trader:
 
     def _unknown(self, operation: str, message: str) -> OutcomeUnknown:
         return OutcomeUnknown(message, broker=NAME, operation=operation, code="unknown")
+
+    def _sent_before(self, message: str) -> OutcomeUnknown:
+        return OutcomeUnknown(message, broker=NAME, operation="place", code=ALREADY_SENT)
 
     def _unavailable(
         self, operation: str, code: str, message: str, retry_after: float | None = None

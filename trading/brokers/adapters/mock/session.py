@@ -25,7 +25,7 @@ from trading.brokers.base import (
 )
 from trading.brokers.instruments import Instrument, OptionChain, Quote
 from trading.brokers.models import MockOrder
-from trading.brokers.simulated import OPEN, fill, report, rounded
+from trading.brokers.simulated import BOOKING_HORIZON, OPEN, fill, report, rounded
 
 CASH = Decimal(1_000_000)
 FEE_PER_CONTRACT = Decimal("2.25")
@@ -46,6 +46,7 @@ class MockBroker(Broker):
         option_chains=True,
         greeks=True,
         sells_short=True,
+        booking_horizon=BOOKING_HORIZON,
     )
     lot = Decimal("0.001")
 
@@ -57,6 +58,7 @@ class MockBroker(Broker):
         if connection.in_atomic_block:
             raise RuntimeError("an order must not be sent inside a transaction: its rollback would forget it")
         with transaction.atomic():
+            self.hurry(ticket, "place", self._clock())
             return self._report(self._take(ticket))
 
     def _take(self, ticket: Ticket) -> MockOrder:
@@ -153,6 +155,7 @@ class MockBroker(Broker):
             old = MockOrder.objects.select_for_update().filter(
                 client_id=self._client_id, client_order_id=client_order_id, status__in=OPEN
             )
+            self.hurry(ticket, "replace", self._clock())
             if not old.exists():
                 return OrderReport(
                     ticket.client_order_id, "", OrderStatus.REJECTED, reason="there is nothing left to replace"

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,8 @@ class PhillipCredentials(Credentials):
 
     ``base_url`` is the platform's ``QT_PHILLIP_URL`` when empty. ``request_retries`` and ``request_backoff_seconds``
     are for requests that change nothing. ``exchange`` is where orders go, ``currency`` what they are paid in.
+    ``booking_seconds`` is how long an order that it was sent may take until it shows it at the latest: it publishes no
+    such time, so that this is ours until it has told the client another.
     """
 
     client_id: SecretStr = Field(min_length=1, max_length=200)
@@ -37,6 +40,7 @@ class PhillipCredentials(Credentials):
     request_backoff_seconds: float = Field(default=0.4, ge=0, le=5)
     exchange: str = Field(default="CME", pattern=r"^[A-Z0-9]{1,12}$")
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    booking_seconds: float = Field(default=15, ge=1, le=3600)
     base_url: str = Field(default="", max_length=200)
     token_path: str = "/oauth2/token"  # noqa: S105  # a path
     orders_path: str = "/v1/orders"
@@ -118,9 +122,9 @@ class PhillipLine:
             asked["cursor"] = str(answer["next"])
         raise self.unreadable(operation)
 
-    def post(self, path: str, operation: str, fields: Mapping[str, Any]) -> Any:
-        """Sent once, whatever comes."""
-        return self._authorised("POST", path, operation, fields=fields, may_repeat=False)
+    def post(self, path: str, operation: str, fields: Mapping[str, Any], *, send_by: datetime | None) -> Any:
+        """Sent once, whatever comes; past ``send_by`` not at all: `BrokerUnavailable`."""
+        return self._authorised("POST", path, operation, fields=fields, may_repeat=False, send_by=send_by)
 
     def delete(self, path: str, operation: str) -> Any:
         """Repeated after a 401 alone: what is cancelled twice is cancelled."""
@@ -135,8 +139,9 @@ class PhillipLine:
         params: Mapping[str, str] | None = None,
         fields: Mapping[str, Any] | None = None,
         may_repeat: bool,
+        send_by: datetime | None = None,
     ) -> Any:
-        response = self._once(method, path, operation, params, fields)
+        response = self._once(method, path, operation, params, fields, send_by)
         if response.status_code == 401:
             self._forget()
             if may_repeat:
@@ -150,12 +155,15 @@ class PhillipLine:
         operation: str,
         params: Mapping[str, str] | None,
         fields: Mapping[str, Any] | None,
+        send_by: datetime | None = None,
     ) -> httpx.Response:
         token = self._token(operation)
         self._budget.take(1, operation=operation)
         target = path + ("?" + urlencode(params) if params else "")
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         request = self._line.build(method, target, headers=headers, json=fields)
+        if send_by is not None and datetime.now(UTC) > send_by:
+            raise self._line.unavailable(operation, "too_late", "The time to send this order is over.")
         return self._line.send(request, operation=operation, has_effects=method != "GET")
 
     def _token(self, operation: str) -> str:

@@ -1,7 +1,8 @@
 """A session with PhillipCapital."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote as escaped
@@ -48,9 +49,12 @@ class PhillipBroker(Broker):
     capabilities = Capabilities(deduplicates_client_ids=False, queries_by_client_id=True, sells_short=True)
     lot = Decimal("0.00000001")
 
-    def __init__(self, line: PhillipLine, credentials: PhillipCredentials) -> None:
+    def __init__(self, line: PhillipLine, credentials: PhillipCredentials, *, timeout_seconds: float) -> None:
         self._line, self._paths = line, credentials
         self.currency = credentials.currency
+        # Who has begun in time needs at most one timeout to connect and one to send.
+        horizon = timedelta(seconds=2 * timeout_seconds + credentials.booking_seconds)
+        self.capabilities = replace(self.capabilities, booking_horizon=horizon)
 
     def place(self, ticket: Ticket) -> OrderReport:
         """Post it once; any answer but an order's is looked into by asking for its id."""
@@ -77,7 +81,7 @@ class PhillipBroker(Broker):
             if ticket.side is Side.SELL and price < ticket.limit_price:
                 price += rules.tick
             fields["limitPrice"] = f"{price.normalize():f}"
-        answer = self._line.post(self._paths.orders_path, "place", fields)
+        answer = self._line.post(self._paths.orders_path, "place", fields, send_by=ticket.send_by)
         try:
             return self._report(answer, "place", client_order_id=ticket.client_order_id)
         except BrokerError as error:
@@ -294,4 +298,5 @@ class PhillipAdapter:
             )
         own = [authority(settings.QT_PHILLIP_URL)] if settings.QT_PHILLIP_URL else []
         pinned = hosts.pin_url(base_url, broker=NAME, own=own)
-        return PhillipBroker(PhillipLine(pinned, base_url, credentials, timeout=timeout()), credentials)
+        line = PhillipLine(pinned, base_url, credentials, timeout=timeout())
+        return PhillipBroker(line, credentials, timeout_seconds=settings.QT_BROKER_TIMEOUT_SECONDS)
