@@ -56,10 +56,14 @@ def owner(alpha: Client) -> Send:
 
 @pytest.fixture(autouse=True)
 def _waves(db: None) -> None:
-    """A market that a crossing of averages knows: a slow wave with a little noise."""
+    store("WAVE", wave())
+
+
+def wave() -> np.ndarray:
+    """Prices that a crossing of averages knows: a slow wave with a little noise."""
     rng = np.random.default_rng(1)
-    closes = 100.0 * np.exp(0.1 * np.sin(np.arange(2_192) * 2 * np.pi / 40) + 0.003 * rng.normal(size=2_192))
-    store("WAVE", closes)
+    found: np.ndarray = 100.0 * np.exp(0.1 * np.sin(np.arange(2_192) * np.pi / 20) + 0.003 * rng.normal(size=2_192))
+    return found
 
 
 def store(symbol: str, closes: Sequence[float] | np.ndarray) -> None:

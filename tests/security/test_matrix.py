@@ -347,7 +347,9 @@ def test_lists_hold_the_own_client_s_rows_alone(world: World) -> None:
 
 
 PAGES = [route for route in routes() if route.path.startswith("app/") and route.needs]
-OF_ROWS = [route for route in PAGES if re.search("run_id|order_id|difference_id", route.path)]
+OF_ROWS = [
+    route for route in PAGES if re.search("run_id|run_hash|sweep_hash|promotion_id|order_id|difference_id", route.path)
+]
 PAGE_VALUES = {"broker": "paper"}
 
 

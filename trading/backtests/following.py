@@ -18,7 +18,7 @@ import numpy as np
 from trading.backtests import candles, pipeline
 from trading.backtests.candles import EPOCH
 from trading.backtests.config import RunConfig
-from trading.backtests.models import Level, Promotion
+from trading.backtests.models import Level, Promotion, Run
 from trading.backtests.promotions import promoted
 from trading.brokers import registry
 from trading.quant.bars import Bars
@@ -63,21 +63,31 @@ def chosen(client_id: UUID, exchange: str) -> Promotion | None:
     newest = rows.order_by("-promoted_at", "-id").first()
     if newest is None:
         return None
-    if promoted(client_id, newest.strategy, level) is None:
-        raise Unfollowable(
-            f"The file of {newest.strategy} is not the one that was tested: promote it again, or demote it."
-        )
-    risk = config_of(newest).risk
-    if any(stop is not None for stop in (risk.stop_loss, risk.take_profit, risk.trailing)):
-        raise Unfollowable(
-            f"{newest.strategy} was tested with stops, which no cycle watches between bars: promote a run without."
-        )
+    if why := unfollowable(newest):
+        raise Unfollowable(why)
     return newest
 
 
-def config_of(promotion: Promotion) -> RunConfig:
+def unfollowable(promotion: Promotion) -> str:
+    """Why no cycle can follow a promotion that is in force; nothing when one can."""
+    if promoted(promotion.client_id, promotion.strategy, promotion.level) is None:
+        return f"The file of {promotion.strategy} is not the one that was tested: promote it again, or demote it."
+    return obstacle(config_of(promotion))
+
+
+def obstacle(config: RunConfig) -> str:
+    """What in a tested configuration no cycle can follow; nothing when it can. Wishes to be short show in a cycle."""
+    risk = config.risk
+    if any(stop is not None for stop in (risk.stop_loss, risk.take_profit, risk.trailing)):
+        return (
+            f"{config.strategy.name} was tested with stops, which no cycle watches between bars: promote a run without."
+        )
+    return ""
+
+
+def config_of(tested: Promotion | Run) -> RunConfig:
     """The configuration that was tested."""
-    return RunConfig.model_validate_json(json.dumps(promotion.config))
+    return RunConfig.model_validate_json(json.dumps(tested.config))
 
 
 def until(config: RunConfig, now: datetime) -> RunConfig:
