@@ -16,6 +16,7 @@ from trading.backtests import pipeline, plots, services, tables, tearsheet, vali
 from trading.backtests.candles import Series
 from trading.backtests.parsing import parse
 from trading.backtests.work import Work
+from trading.quant.statistics import Record, deflated_sharpe
 
 DAY = 86_400 * 10**9
 START = 1_704_067_200 * 10**9  # 2024-01-01T00:00:00Z, by `date -u -d 2024-01-01 +%s`
@@ -130,6 +131,42 @@ def test_every_test_is_made_and_its_progress_told() -> None:
     page = tearsheet.page(done.config, done.result, done.metrics, judged).decode()
     for words in ("Permutation test", "Bootstrap: deepest drawdown", "Monte Carlo", "Walk-forward", "at 95%"):
         assert words in page
+
+
+def test_an_interval_stands_beside_each_estimate() -> None:
+    """Without a bootstrap by the mean of the log returns; with one by its draws, growth over drawdown of the same."""
+    rng = np.random.Generator(np.random.PCG64(3))
+    prices = (100 * np.exp(np.cumsum(rng.normal(0.001, 0.02, 300)))).tolist()
+    plain = work(prices)
+    page = plain.artifacts()["tearsheet.html"].decode()
+    logs = np.log1p(plain.result.returns)
+    low, high = (len(logs) * logs.mean() + sign * 1.959964 * logs.std() * len(logs) ** 0.5 for sign in (-1, 1))
+    assert f"{100 * (math.exp(low) - 1):.2f}% to {100 * (math.exp(high) - 1):.2f}% at 95%" in page
+    assert "need the validation &#x27;bootstrap&#x27;" in page
+    drawn = work(prices, validation={"bootstrap": {"trials": 200, "level": 0.9}})
+    page = drawn.artifacts()["tearsheet.html"].decode()
+    years = 299 / 252
+    grown = (drawn.judged.draws["bootstrap_final_equity"] / 100_000) ** (1 / years) - 1
+    low, high = np.quantile(grown / drawn.judged.draws["bootstrap_drawdown"], [0.05, 0.95])
+    assert f"{low:.2f} to {high:.2f} at 90%" in page
+    record = Record.of(drawn.result.returns)
+    left = 100 * deflated_sharpe(record, trials=100, variance=1 / 298)
+    assert f"<dt>Best of 100</dt><dd>{left:.2f}%" in page
+
+
+def test_an_account_that_was_ruined_has_a_page_too() -> None:
+    config = {"execution": {"max_leverage": 10}, "risk": {"model": "fixed_fraction", "params": {"fraction": 10}}}
+    page = work([100.0, 100.0, 80.0, 90.0, 95.0], **config).artifacts()["tearsheet.html"].decode()
+    assert "The equity fell to zero" in page
+    assert "There is no Sharpe ratio to deflate" in page
+
+
+def test_large_numbers_are_shown_in_millions() -> None:
+    assert [plots.plain(value) for value in (60_000_000.0, 9_999_999.0, -12_345_678.0)] == [
+        "60M",
+        "9,999,999",
+        "-12.3457M",
+    ]
 
 
 def test_what_was_held_is_known_before_the_return_that_it_earned() -> None:

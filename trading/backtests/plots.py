@@ -26,7 +26,9 @@ def percent(value: float) -> str:
 
 
 def plain(value: float) -> str:
-    """A number with as many decimals as its size asks for."""
+    """A number with as many decimals as its size asks for; from ten million on in millions."""
+    if abs(value) >= 1e7:
+        return f"{value / 1e6:,.6g}M"
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 

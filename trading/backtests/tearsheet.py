@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from trading.backtests import plots, tables, verdicts
+from trading.backtests import plots, tables, trials, verdicts
 from trading.backtests.config import RunConfig
+from trading.backtests.doubts import Doubts, ends
 from trading.backtests.validation import Judged
 from trading.backtests.verdicts import section
 from trading.quant.engine import Result
 from trading.quant.kernels import Floats, Integers
-from trading.quant.records import REASONS
+from trading.quant.records import OPEN, REASONS
+from trading.quant.statistics import Trials, deflated_by, intervals
 
 MOST_TRADES = 60
+TRIALS = (1, 10, 100, 1_000)
+"""For which the deflated Sharpe ratio is shown."""
 ROLLING_POINTS = 500
 
 STYLE = """
@@ -50,7 +54,8 @@ def page(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Jud
     title = f"{config.strategy.name} on {', '.join(config.traded)}"
     period = f"{config.timeframe}, {tables.times(result.time[:1])[0]} to {tables.times(result.time[-1:])[0]}"
     sections = [
-        section("Result", _result(metrics, judged)),
+        section("Result", _result(config, result, metrics, judged)),
+        section("Deflated Sharpe ratio", _deflated(config, metrics)),
         section("What it cost", _costs(config, metrics)),
         section("Equity", plots.curve(result.time, result.equity, name="Equity", label=plots.plain)),
         section("Drawdown", _drawdown(result)),
@@ -90,40 +95,61 @@ def figures(rows: Sequence[tuple[str, str, str]]) -> str:
     return f"<dl>{''.join(cells)}</dl>"
 
 
-def _result(metrics: dict[str, Any], judged: Judged) -> str:
-    interval = _intervals(judged)
-    error = metrics["sharpe_standard_error"]
-    doubt = interval("sharpe", two) or ("" if error is None else f"± {error:.2f} (standard error)")
+def _result(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Judged) -> str:
+    interval = Doubts(config, result, judged)
     ruined = metrics["ruined_at"]
     warning = f'<p class="bad">The equity fell to zero at {escape(str(ruined))}; nothing was traded after.</p>'
-    return ("" if ruined is None else warning) + figures(
-        [
-            ("Total return", percent(metrics["total_return"]), ""),
-            ("Final equity", _money(metrics["final_equity"]), interval("final_equity", _money)),
-            ("Growth a year", percent(metrics["cagr"]), ""),
-            ("Sharpe ratio a year", two(metrics["sharpe"]), doubt),
-            ("Chance that it is above zero", percent(metrics["probabilistic_sharpe"]), "probabilistic Sharpe ratio"),
-            ("Sortino ratio a year", two(metrics["sortino"]), ""),
-            ("Volatility a year", percent(metrics["volatility"]), ""),
-            ("Deepest drawdown", percent(metrics["max_drawdown"]), interval("drawdown", percent)),
-            ("Calmar ratio", two(metrics["calmar"]), ""),
-            ("Closed trades", str(metrics["trades"]), f"{percent(metrics['hit_rate'])} earned something"),
-            ("Profit factor", two(metrics["profit_factor"]), f"mean trade {percent(metrics['mean_trade'])}"),
-            ("Exposure", percent(metrics["exposure"]), f"in the market {percent(metrics['time_in_market'])} of bars"),
-        ]
+    closed = result.trades[result.trades["reason"] != OPEN]
+    hits = intervals.share(int((closed["pnl"] > 0.0).sum()), len(closed))
+    factor, each = intervals.profit_factor(closed["pnl"]), intervals.mean(closed["return"])
+    return (
+        ("" if ruined is None else warning)
+        + figures(
+            [
+                ("Total return", percent(metrics["total_return"]), ends(interval.growth(lambda x: x - 1.0), percent)),
+                ("Final equity", _money(metrics["final_equity"]), ends(interval.equity, _money)),
+                ("Growth a year", percent(metrics["cagr"]), ends(interval.growth(interval.cagr), percent)),
+                ("Sharpe ratio a year", two(metrics["sharpe"]), ends(interval.sharpe, two)),
+                (
+                    "Chance that it is above zero",
+                    percent(metrics["probabilistic_sharpe"]),
+                    "probabilistic Sharpe ratio",
+                ),
+                ("Sortino ratio a year", two(metrics["sortino"]), ends(interval.sortino, two)),
+                ("Volatility a year", percent(metrics["volatility"]), ends(interval.volatility, percent)),
+                ("Deepest drawdown", percent(metrics["max_drawdown"]), ends(interval.drawdown, percent)),
+                ("Calmar ratio", two(metrics["calmar"]), ends(interval.calmar, two)),
+                ("Closed trades", str(metrics["trades"]), ""),
+                ("Trades that earned something", percent(metrics["hit_rate"]), ends(hits, percent)),
+                ("Mean trade", percent(metrics["mean_trade"]), ends(each, percent)),
+                ("Profit factor", two(metrics["profit_factor"]), ends(factor, two)),
+                (
+                    "Exposure",
+                    percent(metrics["exposure"]),
+                    f"in the market {percent(metrics['time_in_market'])} of bars",
+                ),
+            ]
+        )
+        + f'<p class="note">{escape(interval.how)}</p>'
     )
 
 
-def _intervals(judged: Judged) -> Any:
-    bootstrap = judged.summary.get("bootstrap", {})
-
-    def interval(measure: str, shown: Any) -> str:
-        found = bootstrap.get(measure)
-        if found is None:
-            return ""
-        return f"{shown(found['low'])} to {shown(found['high'])} at {bootstrap['level']:.0%}"
-
-    return interval
+def _deflated(config: RunConfig, metrics: dict[str, Any]) -> str:
+    """What is left of the Sharpe ratio if it was the best of so many."""
+    record = trials.record_of(metrics)
+    if record is None:
+        return '<p class="note">There is no Sharpe ratio to deflate.</p>'
+    periods = config.periods_per_year or 1.0
+    rows = []
+    for count in TRIALS:
+        probability, threshold = deflated_by(record, Trials(count, 0.0))
+        luck = f"luck gives {threshold * periods**0.5:.2f} a year"
+        rows.append(("The only one" if count == 1 else f"Best of {count:,}", percent(probability), luck))
+    words = (
+        "The chance that the Sharpe ratio is real, had it been the best of so many tried that differ by chance alone."
+        " How many were tried in fact is not for this file to say, as it goes on: the run's page counts them."
+    )
+    return f'<p class="note">{words}</p>{figures(rows)}'
 
 
 def _costs(config: RunConfig, metrics: dict[str, Any]) -> str:
