@@ -1,6 +1,7 @@
 """The permutation test: all orders by hand, uniform p-values under the null, the same bytes however it is cut."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -34,6 +35,37 @@ def test_the_null_is_that_of_all_orders(positions: list[float], statistic: str) 
         assert abs(drawn - share) < 5 * np.sqrt(share / 24_000)
     expected = (exact >= result.observed - 1e-12).mean()
     assert result.p_value == pytest.approx(expected, abs=5 * np.sqrt(0.25 / 24_000))
+
+
+@pytest.mark.parametrize("counts", [(3, 4), (2, 2, 2), (3, 3, 3), (2, 4, 3), (2, 1, 1, 2), (1, 1, 1, 1, 1)])
+def test_every_arrangement_is_as_likely(counts: tuple[int, ...]) -> None:
+    """Chi-square over all of them, 40 draws each: the digits of the sum say which bar had which size."""
+    held = np.repeat(np.arange(len(counts), dtype=float), counts)
+    returns = float(len(counts)) ** np.arange(len(held))
+    arrangements = math.factorial(len(held)) // math.prod(map(math.factorial, counts))
+    test = PermutationTest(held, returns, statistic="mean", replicates=40 * arrangements, seed=12)
+    codes, times = np.unique(np.rint(evaluate(test).null * len(held)).astype(int), return_counts=True)
+    assert len(codes) == arrangements
+    assert {tuple(sorted(np.base_repr(code, len(counts)).zfill(len(held)))) for code in codes} == {
+        tuple("".join(str(size) * count for size, count in enumerate(counts)))
+    }
+    freedom = arrangements - 1
+    assert abs(((times - 40) ** 2 / 40).sum() - freedom) < 4 * math.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("bars", [9, 63, 64, 65, 1_003])
+@pytest.mark.parametrize("sizes", [(0.0, 1.0), (-1.0, 0.0, 1.0), (0.25, 2.0, -3.0)])
+def test_few_sizes_are_dealt_out_in_full(bars: int, sizes: tuple[float, ...]) -> None:
+    """Each bar has each size as often as it should, and the sum over all bars of size times one is always the same."""
+    held = np.resize(np.array(sizes), bars)
+    flat = evaluate(PermutationTest(held, np.ones(bars), statistic="mean", replicates=300)).null
+    np.testing.assert_allclose(flat, held.mean(), rtol=1e-12, atol=1e-15)
+    share = np.mean(held == sizes[0])
+    for bar in (0, bars // 2, bars - 1):
+        lone = np.zeros(bars)
+        lone[bar] = bars
+        null = evaluate(PermutationTest(held, lone, statistic="mean", replicates=4_000, seed=bar)).null
+        assert abs(np.isclose(null, sizes[0], atol=1e-9).mean() - share) < 5 * math.sqrt(share * (1 - share) / 4_000)
 
 
 @pytest.mark.parametrize("drawn", [1, 2, 19])
@@ -98,8 +130,10 @@ def test_symbols_keep_their_dependence() -> None:
 
 
 def test_one_symbol_is_the_same_in_either_form() -> None:
+    """Where positions have many sizes; a few sizes of one symbol are drawn in another way."""
     rng = np.random.default_rng(4)
-    held, returns = rng.integers(-1, 2, 301).astype(float), rng.normal(0, 0.01, 301)
+    held = rng.integers(-3, 4, 301) * (rng.random(301) < 0.7)
+    returns = rng.normal(0, 0.01, 301)
     flat = evaluate(PermutationTest(held, returns, seed=9))
     padded = PermutationTest(np.stack([held, np.zeros(301)], 1), np.stack([returns, returns], 1), seed=9)
     np.testing.assert_allclose(evaluate(padded).null, flat.null, rtol=1e-9, atol=1e-15)

@@ -64,7 +64,7 @@ def below_nb(key: np.uint64, first: int, step: int, out: Words) -> None:
     half = out.shape[0] // 2
     bound, down = np.uint64(first), np.uint64(step)
     middle = bound - down * np.uint64(half)
-    doubtful = 0
+    least = LOW
     for h in range(half):
         z = mix_nb(key + GAMMA * (np.uint64(h) + ONE))
         high_bound = bound - down * np.uint64(h)
@@ -73,8 +73,8 @@ def below_nb(key: np.uint64, first: int, step: int, out: Words) -> None:
         low = (z & LOW) * low_bound
         out[h] = np.uint32(high >> HALF)
         out[half + h] = np.uint32(low >> HALF)
-        doubtful += int((high & LOW) < high_bound) + int((low & LOW) < low_bound)
-    if doubtful > 0:
+        least = min(least, min(high & LOW, low & LOW))
+    if least < bound:  # one may favour some value; seldom
         redraw_nb(key, bound, down, out)
 
 

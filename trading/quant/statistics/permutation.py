@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from trading.quant.statistics.draws import LARGEST_BOUND, seed_word
 from trading.quant.statistics.replication import Floats, p_value
-from trading.quant.statistics.shuffles import Fixed, choose_nb, fixed_point, several_nb, single_nb
+from trading.quant.statistics.shuffles import Counts, Fixed, fixed_point, levels_nb, several_nb, single_nb
 
-Counts = npt.NDArray[np.int64]
-RARE = 8  # a position held by less than one bar in so many is rare
+SELDOM = 20
+"""The most frequent size is left out of the shuffle when at least one bar in so many has it; else only 0 is."""
+FEW = 3
+"""Sizes of position that are drawn by `levels_nb` at most; of more, a shuffle is quicker."""
+RARE = 8
+"""A size held by less than one bar in so many is rare."""
+WORTH = 0.3
+"""`levels_nb` takes for each size but the usual one as long as a shuffle for this share of the bars."""
 Statistic = Literal["mean", "sharpe"]
 
 
@@ -87,17 +92,47 @@ class PermutationTest:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class _Levels:
+    """A few sizes of position, the usual one last, and the returns and their squares as whole numbers."""
+
+    wanted: Counts  # (sizes,): bars of each
+    excess: Floats  # (sizes - 1, 2): each size less the usual one, and the same of their squares
+    values: Fixed
+    squares: Fixed
+    exponents: tuple[int, int]
+
+    @classmethod
+    def of(cls, sizes: Floats, counts: Counts, usual: int, returns: Floats) -> "_Levels":
+        others = np.arange(len(sizes)) != usual
+        (values, first), (squares, second) = fixed_point(returns), fixed_point(returns**2)
+        kept, base = sizes[others], sizes[usual]
+        return cls(
+            wanted=np.append(counts[others], counts[usual]).astype(np.int64),
+            excess=np.column_stack([kept - base, kept**2 - base**2]),
+            values=values,
+            squares=squares,
+            exponents=(first, second),
+        )
+
+    def add(self, seed: np.uint64, start: int, out: Floats) -> None:
+        """Add the sums of replicates ``start`` and after, as `_Plan.sums` has them."""
+        drawn = np.empty((out.shape[0], len(self.excess), 2), dtype=np.int64)
+        levels_nb(self.values, self.squares, self.wanted, seed, start, drawn)
+        for kind, excess in enumerate(self.excess):
+            for column, exponent in enumerate(self.exponents):
+                out[:, column] += np.ldexp(drawn[:, kind, column].astype(np.float64), -exponent) * excess[column]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Plan:
-    """What the kernels read. Bars with the most frequent position are not drawn: they take what the others leave."""
+    """What the kernels read. Bars with the ``base`` position are not drawn: they take what the others leave."""
 
     active: Floats  # (drawn bars, symbols): positions of the bars that are drawn for
-    base: Floats  # (symbols,): the position of all other bars
+    base: Floats  # (symbols,): the position of all other bars: the most frequent, or none at all
     returns: Floats  # (bars, symbols)
     total: Floats  # (2,): sums of base times return, and of its square, over all bars
     observed: Floats  # (2,): the same sums for the pairing that was
-    fixed: (
-        tuple[tuple[Fixed, int], tuple[Fixed, int]] | None
-    )  # returns, squares; where there are two positions, none rare
+    levels: "_Levels | None"  # where a few sizes are held, none rarely
 
     @classmethod
     def of(cls, positions: Floats, returns: Floats) -> "_Plan":
@@ -118,30 +153,28 @@ class _Plan:
         # Of equally frequent ones the earliest: the order of the symbols must not matter.
         usual = int(np.flatnonzero(counts == counts.max())[np.argmin(first[counts == counts.max()])])
         base = rows[usual]
-        two = symbols == 1 and len(rows) == 2 and RARE * counts.min() >= bars
+        if symbols == 1 and SELDOM * counts.max() < bars:
+            base = np.zeros(1)
+        active = np.ascontiguousarray(held[(held != base).any(axis=1)])
+        few = symbols == 1 and 1 < len(rows) <= FEW and RARE * counts.min() >= bars
+        worth = len(active) >= WORTH * (len(rows) - 1) * bars
         flat, result = (earned * base).sum(axis=1), (earned * held).sum(axis=1)
         return cls(
-            active=np.ascontiguousarray(held[(held != base).any(axis=1)]),
+            active=active,
             base=base,
             returns=np.array(earned, order="C"),  # a copy: the caller's may change, or be read-only
             total=np.array([flat.sum(), (flat**2).sum()]),
             observed=np.array([result.sum(), (result**2).sum()]),
-            fixed=(fixed_point(earned[:, 0]), fixed_point(earned[:, 0] ** 2)) if two else None,
+            levels=_Levels.of(rows[:, 0], counts, usual, earned[:, 0]) if few and worth else None,
         )
 
     def sums(self, seed: np.uint64, start: int, stop: int) -> Floats:
         """Sums of permuted results and of their squares, shape (stop - start, 2), by the kernel that suits."""
-        out = np.empty((stop - start, 2))
-        if self.fixed is not None:
-            (first, scale), (second, scale_square) = self.fixed
-            drawn = np.empty((stop - start, 2), dtype=np.int64)
-            choose_nb(first, second, self.active.shape[0], seed, start, drawn)
-            other, base = float(self.active[0, 0]), float(self.base[0])
-            out[:, 0] = np.ldexp(drawn[:, 0].astype(np.float64), -scale) * (other - base)
-            out[:, 1] = np.ldexp(drawn[:, 1].astype(np.float64), -scale_square) * (other**2 - base**2)
-        elif self.returns.shape[1] == 1:
-            active = self.active[:, 0]
-            single_nb(active - self.base, active**2 - self.base**2, self.returns[:, 0], seed, start, out)
+        out = np.zeros((stop - start, 2))
+        if self.levels is not None:
+            self.levels.add(seed, start, out)
+        elif self.returns.shape[1] == 1 and self.base[0] == 0.0:
+            single_nb(self.active[:, 0], self.returns[:, 0], seed, start, out)
         else:
             several_nb(self.active, self.base, self.returns, seed, start, out)
         return out + self.total

@@ -12,8 +12,10 @@ from trading.quant.statistics.draws import GAMMA, HALF, LOW, ONE, below_nb, mix_
 from trading.quant.statistics.replication import Floats
 
 Fixed = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
 
 NOTHING, UNIT = np.int64(0), np.int64(1)
+EIGHT, BYTE = np.uint64(8), np.uint64(0xFF)
 
 
 def fixed_point(values: Floats) -> tuple[Fixed, int]:
@@ -28,86 +30,124 @@ def fixed_point(values: Floats) -> tuple[Fixed, int]:
 
 
 @njit(cache=True, nogil=True)
-def choose_nb(first: Fixed, second: Fixed, wanted: int, seed: np.uint64, start: int, out: Fixed) -> None:
-    """Positions of two sizes: which ``wanted`` bars take the one? Sums of ``first`` and of ``second`` over them.
+def levels_nb(first: Fixed, second: Fixed, wanted: Counts, seed: np.uint64, start: int, out: Fixed) -> None:
+    """Positions of a few sizes: which ``wanted[k]`` bars take size k? Sums of ``first`` and ``second`` over them.
 
-    Every bar is chosen or not with about the right probability; then, while there are too many or too few, a bar is
-    drawn and dropped or added. No step treats one bar unlike another, so that each set of ``wanted`` bars is equally
-    likely. Meant for sizes that are not rare: to find a bar of a rare size takes long.
+    ``out``: shape (rows, sizes - 1, 2), without the last size, which has to be the most frequent. Every bar draws a
+    size, by one byte, with about the right probability; then, while there are too many of some size, a bar is drawn
+    and, if it has such a size, given one of which there are too few. No step treats one bar unlike another, so that
+    each arrangement of the wanted counts is equally likely. Meant for sizes that are not rare: to find a bar of a rare
+    size takes long.
     """
-    bars = first.shape[0]
-    half = (bars + 1) // 2
-    values = np.zeros(2 * half, dtype=np.int64)
-    squares = np.zeros(2 * half, dtype=np.int64)
+    bars, kinds = first.shape[0], wanted.shape[0]
+    each = (bars + 7) // 8  # a word has bytes for bars ``each`` apart, so that the loops over words vectorise
+    values = np.zeros(8 * each, dtype=np.int64)
+    squares = np.zeros(8 * each, dtype=np.int64)
     values[:bars] = first
     squares[:bars] = second
-    chosen = np.empty(2 * half, dtype=np.bool_)
-    below = np.uint64(wanted / bars * 4294967296.0)
+    cuts = np.empty(kinds - 1, dtype=np.uint64)
+    reached = NOTHING
+    for kind in range(kinds - 1):
+        reached += wanted[kind]
+        cuts[kind] = np.uint64(round(reached / bars * 256.0))
+    words = np.empty(each, dtype=np.uint64)
+    moved_to = np.full(bars, np.int8(-1))
+    moved = np.empty(bars, dtype=np.uint32)
+    counts = np.empty(kinds, dtype=np.int64)
     wide = np.uint64(bars)
     unfair = np.uint64(1 << 32) % wide
     for row in range(out.shape[0]):
         key = stream_nb(seed, start + row)
-        value, square, count = NOTHING, NOTHING, NOTHING
-        for h in range(half):
-            z = mix_nb(key + GAMMA * (np.uint64(h) + ONE))
-            a, b = (z >> HALF) < below, (z & LOW) < below
-            chosen[h] = a
-            chosen[half + h] = b
-            value += (values[h] if a else NOTHING) + (values[half + h] if b else NOTHING)
-            square += (squares[h] if a else NOTHING) + (squares[half + h] if b else NOTHING)
-            count += (UNIT if a else NOTHING) + (UNIT if b else NOTHING)
-        if bars % 2 and chosen[bars]:  # the place past the end holds no bar
-            count -= UNIT
-        position = half
-        while count != wanted:
+        for h in range(each):
+            words[h] = mix_nb(key + GAMMA * (np.uint64(h) + ONE))
+        for place in range(bars, 8 * each):  # past the end: of the last size, which is not counted
+            words[place % each] |= BYTE << np.uint64(8 * (place // each))
+        value_before, square_before, count_before = NOTHING, NOTHING, NOTHING
+        for kind in range(kinds - 1):
+            cut = cuts[kind]
+            value, square, count = NOTHING, NOTHING, NOTHING
+            for byte in range(8):
+                shift, begin = np.uint64(8 * byte), np.uint64(byte * each)
+                for h in range(each):
+                    taken = (words[h] >> shift) & BYTE < cut
+                    bar = begin + np.uint64(h)
+                    value += values[bar] if taken else NOTHING
+                    square += squares[bar] if taken else NOTHING
+                    count += UNIT if taken else NOTHING
+            out[row, kind, 0] = value - value_before
+            out[row, kind, 1] = square - square_before
+            counts[kind] = count - count_before
+            value_before, square_before, count_before = value, square, count
+        counts[kinds - 1] = bars - count_before
+        surplus = NOTHING
+        for kind in range(kinds):
+            surplus += max(NOTHING, counts[kind] - wanted[kind])
+        position, changes = each, 0
+        while surplus > 0:
             scaled = (word_nb(key, position) >> HALF) * wide
             position += 1
             bar = scaled >> HALF
-            if (scaled & LOW) < unfair or chosen[bar] != (count > wanted):
+            if (scaled & LOW) < unfair:
                 continue
-            sign = -UNIT if chosen[bar] else UNIT
-            chosen[bar] = not chosen[bar]
-            value += sign * values[bar]
-            square += sign * squares[bar]
-            count += sign
-        out[row, 0] = value
-        out[row, 1] = square
+            now = np.int64(moved_to[bar])
+            if now < 0:
+                drawn = (words[bar % np.uint64(each)] >> (EIGHT * (bar // np.uint64(each)))) & BYTE
+                now = NOTHING
+                while now < kinds - 1 and drawn >= cuts[now]:
+                    now += 1
+            if counts[now] <= wanted[now]:
+                continue
+            other = 0
+            while counts[other] >= wanted[other]:
+                other += 1
+            moved_to[bar] = np.int8(other)
+            moved[changes] = np.uint32(bar)
+            changes += 1
+            surplus -= 1
+            counts[now] -= 1
+            counts[other] += 1
+            if now < kinds - 1:
+                out[row, now, 0] -= values[bar]
+                out[row, now, 1] -= squares[bar]
+            if other < kinds - 1:
+                out[row, other, 0] += values[bar]
+                out[row, other, 1] += squares[bar]
+        for change in range(changes):
+            moved_to[moved[change]] = np.int8(-1)
 
 
 @njit(cache=True, nogil=True)
-def single_nb(excess: Floats, excess_square: Floats, returns: Floats, seed: np.uint64, start: int, out: Floats) -> None:
-    """One symbol, positions of any size: sums over the drawn bars of excess times return and of its part in the square.
+def single_nb(held: Floats, returns: Floats, seed: np.uint64, start: int, out: Floats) -> None:
+    """One symbol, positions of any size: sums over the drawn bars of position times return, and of its square.
 
-    ``excess``: position less the most frequent one; ``excess_square``: the same for the squares; shape (drawn,). A
-    partial Fisher-Yates shuffle: only as many returns are drawn as bars have another position than the most frequent.
-    Two accumulators, in a fixed order, hide the latency of the additions.
+    ``held``: the positions that are not 0, shape (drawn,). A partial Fisher-Yates shuffle: only as many returns are
+    drawn as bars have a position. Two accumulators, in a fixed order, hide the latency of the additions.
     """
-    bars, drawn = returns.shape[0], excess.shape[0]
-    left = np.empty(bars)
+    bars, drawn = returns.shape[0], held.shape[0]
+    left = returns.copy()
     picks = np.empty(drawn + drawn % 2, dtype=np.uint32)
     sparse = 4 * drawn < bars
-    left[:] = returns
     for row in range(out.shape[0]):
         below_nb(stream_nb(seed, start + row), bars, 1, picks)
         sum_a, square_a, sum_b, square_b = 0.0, 0.0, 0.0, 0.0
         for h in range(drawn // 2):
             i = np.uint64(2 * h)
             j = i + np.uint64(picks[i])
-            value = left[j]
+            result = held[i] * left[j]
             left[j] = left[i]
-            sum_a += excess[i] * value
-            square_a += excess_square[i] * (value * value)
+            sum_a += result
+            square_a += result * result
             i += ONE
             j = i + np.uint64(picks[i])
-            value = left[j]
+            result = held[i] * left[j]
             left[j] = left[i]
-            sum_b += excess[i] * value
-            square_b += excess_square[i] * (value * value)
+            sum_b += result
+            square_b += result * result
         if drawn % 2:
             i = np.uint64(drawn - 1)
-            value = left[i + np.uint64(picks[i])]
-            sum_a += excess[i] * value
-            square_a += excess_square[i] * (value * value)
+            result = held[i] * left[i + np.uint64(picks[i])]
+            sum_a += result
+            square_a += result * result
         out[row, 0] = sum_a + sum_b
         out[row, 1] = square_a + square_b
         if sparse:
@@ -115,7 +155,8 @@ def single_nb(excess: Floats, excess_square: Floats, returns: Floats, seed: np.u
                 j = np.uint64(h) + np.uint64(picks[h])
                 left[j] = returns[j]
         else:
-            left[:] = returns
+            for h in range(bars):  # numba's own copy of a whole array looks whether the two overlap, and takes longer
+                left[h] = returns[h]
 
 
 @njit(cache=True, nogil=True)
