@@ -302,16 +302,21 @@ class Course:
         self.log.faults["database restarted"] += 1
 
     def _settle(self) -> float:
-        """Wait until every run is final, or nothing has changed for so long that nothing will."""
+        """Wait until every run is final, or nothing has changed for so long that nothing will.
+
+        The schedule goes on until then, because it rescues: a tick of before may be held by a process that was killed.
+        """
         began = time.monotonic()
+        [(quiet_since,)] = rows("SELECT now()")
         seen: list[tuple[Any, ...]] = []
         changed = began
 
         def done() -> bool:
             nonlocal seen, changed
             left = rows(
-                "SELECT state, count(*) FROM job_runs WHERE job LIKE 'drill-%%' AND job <> 'drill-tick'"
-                " AND finished_at IS NULL GROUP BY state ORDER BY state"
+                "SELECT state, count(*) FROM job_runs WHERE job LIKE 'drill-%%' AND finished_at IS NULL"
+                " AND (job <> 'drill-tick' OR created_at < %s) GROUP BY state ORDER BY state",
+                quiet_since,
             )
             if left != seen:
                 seen, changed = left, time.monotonic()
@@ -328,10 +333,10 @@ class Course:
             self.stack.remove(name)
         try:
             self.stack.wait(
-                lambda: not rows("SELECT 1 FROM job_runs WHERE finished_at IS NULL LIMIT 1"), 10, "the schedule's runs"
+                lambda: not rows("SELECT 1 FROM job_runs WHERE finished_at IS NULL LIMIT 1"), 20, "the schedule's runs"
             )
         except TimeoutError as error:
-            print(error, flush=True)
+            print(f"{error}\n{self._unended()}", flush=True)
         return round(took, 1)
 
     def _unended(self) -> str:
