@@ -46,7 +46,7 @@ def work(client_id: UUID, count: int) -> dict[str, list[float]]:
     from trading.brokers.base import Side
     from trading.core.ids import uuid7
     from trading.core.scope import tenant_scope
-    from trading.execution.exposure import read_book
+    from trading.execution.exposure import BOOK
     from trading.risk import services as risk
     from trading.risk.limits import Proposal
 
@@ -55,7 +55,7 @@ def work(client_id: UUID, count: int) -> dict[str, list[float]]:
     def review() -> None:
         order = uuid4().hex
         with transaction.atomic():
-            answer = risk.review(client_id, order, proposal, read_book=lambda since: read_book(client_id, since))
+            answer = risk.review(client_id, order, proposal, book=BOOK)
         if not isinstance(answer, risk.ApprovedOrder):
             raise SystemExit(f"refused: {answer}")
 

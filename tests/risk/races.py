@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,7 +24,8 @@ from uuid import UUID, uuid4
 PRICE = Decimal(100)
 IDLE, HALTED, STOP = 0, 1, 2
 """What the senders are told by the last cell of what they share."""
-TOLD_EVERY = 500
+AT_ONCE = 125
+"""So many reviews are one task of a process."""
 Cells = Any
 _shared: Cells = None
 
@@ -40,13 +41,34 @@ def setting_up(cells: Cells = None) -> None:
         django.setup()
 
 
+class Progress:
+    """How far a race is, and how fast it goes: a line each five seconds."""
+
+    def __init__(self, what: str, of: int) -> None:
+        self._what, self._of = what, of
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, done: int, found: str) -> None:
+        now = time.monotonic()
+        if done < self._of and now - self._told < 5:
+            return
+        self._told = now
+        rate = done / max(now - self._began, 1e-9)
+        left = (self._of - done) / max(rate, 1e-9)
+        print(
+            f"{done:,} of {self._of:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left; {found}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def attempts(client_id: UUID, count: int) -> int:
     """Of ``count`` reviews of an order worth 100, those that passed."""
     from django.db import connection, transaction
 
     from trading.brokers.base import Side
     from trading.core.scope import platform_scope
-    from trading.execution.exposure import read_book
+    from trading.execution.exposure import BOOK
     from trading.risk import services as risk
     from trading.risk.limits import Proposal
 
@@ -55,15 +77,13 @@ def attempts(client_id: UUID, count: int) -> int:
     with platform_scope():
         for _ in range(count):
             with transaction.atomic():
-                answer = risk.review(
-                    client_id, uuid4().hex, proposal, read_book=lambda since: read_book(client_id, since)
-                )
+                answer = risk.review(client_id, uuid4().hex, proposal, book=BOOK)
             passed += isinstance(answer, risk.ApprovedOrder)
         connection.close()
     return passed
 
 
-def reviews(pool: Executor, count: int, *, writers: int, capacity: int) -> dict[str, Any]:
+def reviews(pool: Executor, count: int, *, capacity: int) -> dict[str, Any]:
     """Ask ``count`` times for room that there is ``capacity`` times."""
     from trading.core import dials
     from trading.risk.models import Reservation, RiskDecision
@@ -72,8 +92,12 @@ def reviews(pool: Executor, count: int, *, writers: int, capacity: int) -> dict[
     client = Client.objects.create(name=f"Room {uuid4()}")
     dials.change({"QT_MAX_GROSS_EXPOSURE": str(capacity * PRICE)}, by="races")
     began = time.monotonic()
-    asked = [pool.submit(attempts, client.id, count // writers) for _ in range(writers)]
-    passed = sum(one.result() for one in asked)
+    tell, done, passed = Progress("reviews", count), 0, 0
+    sizes = [min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE)]
+    asked = {pool.submit(attempts, client.id, size): size for size in sizes}
+    for one in as_completed(asked):
+        done, passed = done + asked[one], passed + one.result()
+        tell(done, f"{passed} accepted")
     took = time.monotonic() - began
     dials.change({"QT_MAX_GROSS_EXPOSURE": None}, by="races")
     return {
@@ -135,7 +159,7 @@ def halts(pool: Executor, cells: Cells, count: int, *, senders: int) -> dict[str
     clients = [Client.objects.create(name=f"Sender {uuid4()}") for _ in range(senders)]
     cells[-1] = IDLE
     at_work = [pool.submit(send, number, client.id) for number, client in enumerate(clients)]
-    late = 0
+    tell, late = Progress("halts", count), 0
     took: list[float] = []
     try:
         for number in range(1, count + 1):
@@ -148,8 +172,7 @@ def halts(pool: Executor, cells: Cells, count: int, *, senders: int) -> dict[str
             _until(partial(_all_refused_after, cells, answered), at_work)
             late += sum(sent_at > answered for sent_at in cells[0:-1:2])
             set_switches(halted=False, by="races")
-            if number % TOLD_EVERY == 0:
-                print(f"{number} halts, {late} sends after the answer", file=sys.stderr, flush=True)
+            tell(number, f"{late} sends after the answer")
     finally:
         cells[-1] = STOP
     sent = sum(one.result() for one in at_work)
@@ -222,9 +245,7 @@ def main() -> None:
             figures: dict[str, Any] = {}
             with in_processes(cells, options.processes) as pool:
                 if options.reviews:
-                    figures["reviews"] = reviews(
-                        pool, options.reviews, writers=options.processes, capacity=options.reviews // 100
-                    )
+                    figures["reviews"] = reviews(pool, options.reviews, capacity=options.reviews // 100)
                 if options.halts:
                     figures["halts"] = halts(pool, cells, options.halts, senders=options.processes)
     print(json.dumps(figures, indent=2))

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
+from tests.risk.books import given
 from trading.brokers.base import Side
 from trading.core.ids import uuid7
 from trading.core.scope import platform_scope
@@ -35,7 +36,7 @@ def _proposal(quantity: str = "1", price: str = "100", previous: str = "100", si
 
 def _review(client_id: UUID, proposal: Proposal) -> ApprovedOrder | Refusal:
     with transaction.atomic():
-        return review(client_id, str(uuid7()), proposal, read_book=lambda since: EMPTY)
+        return review(client_id, str(uuid7()), proposal, book=given(EMPTY))
 
 
 @pytest.mark.parametrize(("quantity", "passes"), [("9.99", True), ("10", True), ("10.01", False)])

@@ -19,7 +19,7 @@ def _platform(transactional_db: None) -> None:
 
 def test_as_many_pass_as_the_limit_has_room_for() -> None:
     with races.in_threads(None, 8) as pool:
-        found = races.reviews(pool, 800, writers=8, capacity=37)
+        found = races.reviews(pool, 800, capacity=37)
     assert (found["attempts"], found["accepted"], found["reserved"]) == (800, 37, 37)
 
 

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from tests.execution.conftest import Venue, buy, desk, intend, market  # noqa: F401  # fixtures
+from tests.risk.books import given
 from trading.brokers.base import Side
 from trading.core import dials
 from trading.core.scope import platform_scope
@@ -80,7 +81,7 @@ def test_each_limit_by_hand(name: str, limit: str, order: Proposal, account: Boo
 
 def review(client: Client, **changed: str) -> risk.ApprovedOrder | risk.Refusal:
     with transaction.atomic():
-        return risk.review(client.id, f"id-{uuid4()}", proposal(**changed), read_book=lambda since: book())
+        return risk.review(client.id, f"id-{uuid4()}", proposal(**changed), book=given(book()))
 
 
 def test_an_approval_reserves_and_every_answer_is_recorded(desk: Client) -> None:  # noqa: F811  # the fixture
@@ -135,7 +136,7 @@ def test_an_approval_cannot_be_made_by_hand(desk: Client) -> None:  # noqa: F811
     with pytest.raises(TypeError, match="approved by"):
         risk.ApprovedOrder(desk.id, "forged", proposal(), object())
     with pytest.raises(RuntimeError, match="transaction"):
-        risk.review(desk.id, "id", proposal(), read_book=lambda since: book())
+        risk.review(desk.id, "id", proposal(), book=given(book()))
 
 
 def in_threads(count: int, call: object) -> list[object]:

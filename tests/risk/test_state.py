@@ -1,5 +1,6 @@
 """What a review reads of the database: who may trade alone, what has been lost, and a state that cannot be read."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -9,15 +10,16 @@ from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
 from tests.execution.conftest import Venue, buy, desk, intend, make_market, market, sell  # noqa: F401  # fixtures
+from tests.risk.books import read_book, unreadable
 from trading.audit.models import AuditEntry
 from trading.brokers.base import Side
 from trading.core.models import ChangedSetting
 from trading.execution import services as execution
-from trading.execution.exposure import RESULTS, read_book
+from trading.execution.exposure import BOOK, RESULTS
 from trading.execution.models import Fill, Order, OrderState
 from trading.execution.planning import Planned
 from trading.risk import services as risk
-from trading.risk.limits import Book, Proposal
+from trading.risk.limits import Proposal
 from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
 from trading.tenants import parameters
 from trading.tenants.models import Client
@@ -66,7 +68,7 @@ def test_an_order_that_nobody_approved_needs_leave_where_money_can_move(desk: Cl
     )
     by_person = Proposal("AAA", Side.BUY, D(2), D(100), D(100), bid=D(100), ask=D(100), is_autonomous=False)
     with transaction.atomic():
-        answer = risk.review(desk.id, "by-a-person", by_person, read_book=lambda since: read_book(desk.id, since))
+        answer = risk.review(desk.id, "by-a-person", by_person, book=BOOK)
     assert isinstance(answer, risk.ApprovedOrder)
     assert isinstance(risk.approved(desk.id, "by-a-person", by_person), risk.ApprovedOrder)
 
@@ -138,8 +140,11 @@ def test_trades_of_yesterday_do_not_count_for_today_nor_those_before_a_reset(des
     now = datetime.now(UTC)
     Fill.objects.update(time=now)
     assert read_book(desk.id).realised_today == D("-300.5")  # the buy's fee too
-    assert read_book(desk.id, now + timedelta(seconds=1)).realised_today == 0
-    assert read_book(desk.id, now + timedelta(seconds=1)).results == ()
+    for reset in (Guard.objects.all(), RiskAccount.objects.filter(client=desk)):
+        reset.update(trades_since=now + timedelta(seconds=1))
+        assert read_book(desk.id).realised_today == 0
+        assert read_book(desk.id).results == ()
+        reset.update(trades_since=None)
     Fill.objects.update(time=now - timedelta(days=1))
     assert read_book(desk.id).realised_today == 0
     assert read_book(desk.id).results == (D(-300),)
@@ -147,11 +152,7 @@ def test_trades_of_yesterday_do_not_count_for_today_nor_those_before_a_reset(des
 
 @pytest.mark.parametrize("what", ["dial", "hours", "holiday", "book", "guard"])
 def test_a_state_that_cannot_be_read_refuses(desk: Client, settings: Settings, what: str) -> None:  # noqa: F811
-    def book(since: datetime | None) -> Book:
-        if what == "book":
-            raise LookupError("no row")
-        return read_book(desk.id, since)
-
+    book = replace(BOOK, read=unreadable) if what == "book" else BOOK
     if what == "dial":
         ChangedSetting.objects.create(name="QT_MAX_DAILY_LOSS", value="a lot", changed_by="x")
     elif what == "hours":
@@ -162,7 +163,7 @@ def test_a_state_that_cannot_be_read_refuses(desk: Client, settings: Settings, w
         Guard.objects.all().delete()
     proposal = Proposal("AAA", Side.SELL, D(1), D(100), D(100), bid=D(100), ask=D(100))
     with transaction.atomic():
-        answer = risk.review(desk.id, "x", proposal, read_book=book)
+        answer = risk.review(desk.id, "x", proposal, book=book)
     assert isinstance(answer, risk.Refusal)
     assert answer.limit == ("guard" if what == "guard" else "state")
     assert answer.breach.limit_value and answer.breach.order_value == "sell 1 AAA"

@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
+from tests.risk.books import given
 from trading.brokers.base import Side
 from trading.core.ids import uuid7
 from trading.core.scope import platform_scope
@@ -18,6 +19,7 @@ from trading.risk import services, switches
 from trading.risk.limits import Book, Proposal
 from trading.risk.models import Guard, Reservation, RiskDecision
 from trading.risk.services import ApprovedOrder, Refusal
+from trading.risk.state import BookQuery
 from trading.risk.switches import StillSending
 from trading.tenants.models import Client
 
@@ -44,19 +46,17 @@ def _closing(call: Callable[[], object]) -> object:
         return call()
 
 
-def _book(since: datetime | None = None) -> Book:
-    return Book({}, {}, {}, {"AAA": Decimal(100)}, Decimal(0))
+_EMPTY = Book({}, {}, {}, {"AAA": Decimal(100)}, Decimal(0))
+_BOOK = given(_EMPTY)
 
 
 def _proposal(quantity: str) -> Proposal:
     return Proposal("AAA", Side.BUY, Decimal(quantity), Decimal(100), Decimal(100), bid=Decimal(100), ask=Decimal(100))
 
 
-def _review(
-    client: Client, quantity: str, read_book: Callable[[datetime | None], Book] = _book
-) -> ApprovedOrder | Refusal:
+def _review(client: Client, quantity: str, book: BookQuery = _BOOK) -> ApprovedOrder | Refusal:
     with transaction.atomic():
-        return services.review(client.id, f"qt-{uuid7()}", _proposal(quantity), read_book=read_book)
+        return services.review(client.id, f"qt-{uuid7()}", _proposal(quantity), book=book)
 
 
 class Sender:
@@ -142,18 +142,17 @@ def test_reviews_at_once_share_the_room_of_a_limit(pool: ThreadPoolExecutor, set
     assert RiskDecision.objects.filter(approved=False, limit="QT_MAX_POSITION_PER_SYMBOL").count() == 5
 
 
-def test_an_order_filled_during_a_review_is_not_overlooked(pool: ThreadPoolExecutor, settings: Settings) -> None:
-    """Its reservation goes as its fill comes; the review may see both, but must see one."""
+def test_an_order_that_is_filled_while_a_review_reads_counts_once(pool: ThreadPoolExecutor, settings: Settings) -> None:
+    """Its reservation goes as its fill comes: the review sees all as it was before, as it is of one moment."""
     settings.QT_MAX_POSITION_PER_SYMBOL = Decimal(1000)
     client = Client.objects.create(name="Alpha")
     first = _review(client, "9")
     assert isinstance(first, ApprovedOrder)
 
-    def fill_meanwhile(since: datetime | None) -> Book:
-        before = _book()
+    def filled_meanwhile(row: object) -> Book:
         pool.submit(_closing, lambda: services.settle(first.client_order_id)).result(WAIT_SECONDS)
-        return before
+        return _EMPTY
 
-    answer = _review(client, "9", fill_meanwhile)
+    answer = _review(client, "9", BookQuery("SELECT 1 AS one", filled_meanwhile))
     assert isinstance(answer, Refusal)
     assert answer.breach.order_value == "1800.00"

@@ -1,10 +1,9 @@
-"""A client's exposure and results as the review of an order wants them, in one statement."""
+"""A client's exposure and results as the review of an order wants them, read with the state of its risk."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, LiteralString
-from uuid import UUID
 
 import psycopg
 from django.db import connection, transaction
@@ -12,11 +11,13 @@ from psycopg.rows import dict_row
 
 from trading.marketdata.services import DAILY
 from trading.risk.limits import Book
+from trading.risk.state import BookQuery
 
 RESULTS = 64
 """How many of the last fills that closed something are looked at for losses in a row."""
 
 # What the condition on realised_pnl says is that of the index trades_closing: a fill that only opens costs its fee.
+# Times are compared with what stays the same for a statement, so that an index finds them.
 _BOOK: Final = """
     SELECT p.symbols, p.quantities, p.prices, today.total AS realised, results.results
       FROM (SELECT array_agg(held.symbol) AS symbols, array_agg(held.quantity) AS quantities,
@@ -28,12 +29,13 @@ _BOOK: Final = """
              WHERE held.client_id = %(client)s AND held.quantity <> 0) AS p,
            (SELECT coalesce(sum(realised_pnl), 0) AS total FROM trades
              WHERE client_id = %(client)s
-               AND time >= greatest(%(since)s, date_trunc('day', clock_timestamp(), 'UTC'))) AS today,
+               AND time >= greatest((SELECT since FROM state),
+                                    date_trunc('day', statement_timestamp(), 'UTC'))) AS today,
            (SELECT array_agg(profit ORDER BY ended DESC, newest DESC) AS results
               FROM (SELECT sum(realised_pnl) AS profit, max(time) AS ended, max(id::text) AS newest
                       FROM (SELECT id, order_id, realised_pnl, time FROM trades
                              WHERE client_id = %(client)s AND NOT (realised_pnl = (fee * -1))
-                               AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)
+                               AND time >= coalesce((SELECT since FROM state), '-infinity')
                              ORDER BY time DESC, id DESC LIMIT %(results)s) AS closing
                      GROUP BY order_id) AS orders) AS results
 """
@@ -54,10 +56,7 @@ def traded(since: datetime, *counted: datetime | None) -> dict[str, int | str]:
     return {name: value if isinstance(value, int) else f"{value:.2f}" for name, value in row.items()}
 
 
-def read_book(client_id: UUID, since: datetime | None = None) -> Book:
-    """What the client holds, at the newest closes, and its results; trades before ``since`` do not count for these."""
-    values = {"client": client_id, "since": since, "interval": DAILY, "results": RESULTS}
-    row = _one(_BOOK, values)
+def _book(row: Mapping[str, Any]) -> Book:
     symbols = row["symbols"] or ()
     return Book(
         quantities=dict(zip(symbols, row["quantities"] or (), strict=True)),
@@ -67,6 +66,10 @@ def read_book(client_id: UUID, since: datetime | None = None) -> Book:
         realised_today=Decimal(row["realised"]),
         results=tuple(row["results"] or ()),
     )
+
+
+BOOK: Final = BookQuery(_BOOK, _book, {"interval": DAILY, "results": RESULTS})
+"""What a client holds, at the newest closes, and its results of today and of the last orders that closed something."""
 
 
 def _one(statement: LiteralString, values: Mapping[str, Any]) -> dict[str, Any]:

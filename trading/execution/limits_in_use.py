@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from trading.core import dials
-from trading.execution.exposure import read_book
+from trading.execution.exposure import BOOK
 from trading.risk import state
 from trading.risk.limits import Book, modules
 from trading.risk.snapshot import book_at, values_in_force
@@ -41,9 +41,9 @@ class LimitUse:
 def limits_in_use(client_id: UUID) -> list[LimitUse]:
     """Every limit in force for the client, in the order of their evaluation."""
     try:
-        now = state.seen(client_id)
+        now = state.seen(client_id, BOOK)
         values = values_in_force(now.in_force())
-        book = book_at(now, read_book(client_id, now.trades_since))
+        book = book_at(now)
     except (ValueError, LookupError) as error:
         return [LimitUse(name, _meaning(name), None, None, str(error)) for name in settings.RISK_LIMITS]
     return [_use(name, values, book) for name in settings.RISK_LIMITS]

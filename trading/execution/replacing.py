@@ -1,7 +1,6 @@
 """An order in the place of another that is open: the two never stand together, and risk reviews what grows."""
 
 from decimal import Decimal
-from functools import partial
 
 import structlog
 from django.db import transaction
@@ -20,7 +19,7 @@ from trading.brokers.base import (
 from trading.brokers.instruments import Quote
 from trading.execution import services, trail
 from trading.execution.differences import blocking
-from trading.execution.exposure import read_book
+from trading.execution.exposure import BOOK
 from trading.execution.models import Order
 from trading.execution.outcomes import SEND_WITHIN, Hold, mark_unknown, move, record, withdraw
 from trading.execution.planning import client_order_id
@@ -73,8 +72,7 @@ def _intend(
         breach = Breach(found.ours, found.theirs, f"{found}: nothing is sent until this is explained")
         answer: risk.ApprovedOrder | risk.Refusal = risk.Refusal("reconciliation", breach)
     else:
-        reader = partial(read_book, old.client_id)
-        answer = risk.review_instead(old.client_id, own, proposal, of=old.client_order_id, read_book=reader)
+        answer = risk.review_instead(old.client_id, own, proposal, of=old.client_order_id, book=BOOK)
     refused = isinstance(answer, risk.Refusal)
     new = Order.objects.create(
         client_id=old.client_id,

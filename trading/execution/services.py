@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -30,7 +29,7 @@ from trading.brokers.instruments import Instrument, Quote
 from trading.brokers.registry import is_simulated
 from trading.execution import selectors, trail
 from trading.execution.differences import blocking
-from trading.execution.exposure import read_book
+from trading.execution.exposure import BOOK
 from trading.execution.models import Order, PortfolioSnapshot
 from trading.execution.outcomes import (
     CONFIRMED_AFTER,
@@ -143,9 +142,7 @@ def _intend_one(
     differing = _unexplained(order)
     if differing is not None:
         trail.refused(order, differing)
-    answer = differing or risk.review(
-        client_id, order.client_order_id, proposal, read_book=partial(read_book, client_id)
-    )
+    answer = differing or risk.review(client_id, order.client_order_id, proposal, book=BOOK)
     if isinstance(answer, risk.Refusal):
         order.state = OrderState.REFUSED
         order.reason = f"{answer.limit}: {answer.breach.message}"[:300]

@@ -1,9 +1,8 @@
 """The one review that every order passes, atomic with the reservation of what it may come to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -13,10 +12,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from trading.audit.services import record
-from trading.risk.limits import Book, Breach, Proposal, modules
+from trading.risk.limits import Breach, Proposal, modules
 from trading.risk.models import Guard, Reservation, RiskAccount
 from trading.risk.snapshot import book_at, values_in_force
-from trading.risk.state import State, decide, locked
+from trading.risk.state import BookQuery, State, decide, locked
 from trading.risk.switches import SENDERS_LOCK
 
 log = structlog.get_logger("quantum.risk")
@@ -46,20 +45,16 @@ class Refusal:
     breach: Breach
 
 
-def review(
-    client_id: UUID, client_order_id: str, proposal: Proposal, *, read_book: Callable[[datetime | None], Book]
-) -> ApprovedOrder | Refusal:
+def review(client_id: UUID, client_order_id: str, proposal: Proposal, *, book: BookQuery) -> ApprovedOrder | Refusal:
     """Check ``proposal`` against every limit and reserve its exposure, or say which limit refuses it.
 
-    Must run in a transaction: the client's account is locked first and ``read_book`` called then, so that no two
-    reviews count on the same room; it is told since when trades count (None: always). The caller stores the order in
-    the same transaction. Each answer is recorded.
+    Must run in a transaction: the client's account is locked first and its ``book`` read then, so that no two reviews
+    count on the same room. The caller stores the order in the same transaction. Each answer is recorded.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("a review reserves exposure: call it in the transaction that stores the order")
-    # Reservations before fills: an order that is filled between the two reads counts twice, never not at all.
-    state = locked(client_id)
-    refusal = _switches(state.guard, proposal) or _limits(client_id, proposal, state, read_book)
+    state = locked(client_id, book)
+    refusal = _switches(state.guard, proposal) or _limits(client_id, proposal, state)
     decide(
         client_id,
         client_order_id,
@@ -96,7 +91,7 @@ def review_instead(
     proposal: Proposal,
     *,
     of: str,
-    read_book: Callable[[datetime | None], Book],
+    book: BookQuery,
 ) -> ApprovedOrder | Refusal:
     """Review an order that is to stand in the place of the order ``of``, which never stands beside it.
 
@@ -104,7 +99,7 @@ def review_instead(
     An order that comes to no more, in units and in money, passes whatever the limits say; the switches stop it all
     the same. In a transaction, as `review`.
     """
-    state = locked(client_id)
+    state = locked(client_id, book)
     old = Reservation.objects.filter(client_id=client_id, client_order_id=of).first()
     if old is None:
         return Refusal("reservation", Breach("none", str(proposal), f"nothing is reserved for {of}"))
@@ -120,7 +115,7 @@ def review_instead(
         )
         return refusal or ApprovedOrder(client_id, client_order_id, proposal, _REVIEWED)
     Reservation.objects.filter(id=old.id).delete()
-    answer = review(client_id, client_order_id, proposal, read_book=read_book)
+    answer = review(client_id, client_order_id, proposal, book=book)
     old.save(force_insert=True)
     return answer
 
@@ -158,13 +153,11 @@ def _autonomy(proposal: Proposal) -> Refusal | None:
     return Refusal("AUTONOMOUS_ENABLED", Breach("false", str(proposal), message))
 
 
-def _limits(
-    client_id: UUID, proposal: Proposal, state: State, read_book: Callable[[datetime | None], Book]
-) -> Refusal | None:
+def _limits(client_id: UUID, proposal: Proposal, state: State) -> Refusal | None:
     """The first of the limits that refuses; what cannot be read refuses too."""
     try:
         values = values_in_force(state.in_force())
-        book = book_at(state, read_book(state.trades_since), proposal)
+        book = book_at(state, proposal)
     except DatabaseError:
         raise
     except Exception as error:  # whatever is wrong with it, without the state there is no order

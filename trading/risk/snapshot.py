@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -13,13 +12,13 @@ from trading.risk.state import State
 from trading.tenants.parameters import InForce
 
 
-def book_at(state: State, book: Book, proposal: Proposal | None = None) -> Book:
-    """``book`` with the orders under way, the circuit breaker's state and the time, and the newest price."""
-    ways: tuple[dict[str, Decimal], dict[str, Decimal]] = ({}, {})
-    for row in state.reserved:
-        way = ways[0 if row.quantity > 0 else 1]
-        way[row.symbol] = way.get(row.symbol, Decimal(0)) + row.quantity
-    prices = {row.symbol: row.price * row.multiplier for row in state.reserved} | dict(book.prices)
+def book_at(state: State, proposal: Proposal | None = None) -> Book:
+    """The client's book with the orders under way, the circuit breaker's state and the time, and the newest price.
+
+    Raises what the reading of a book that makes no sense raises.
+    """
+    book = state.book()
+    prices = {row.symbol: row.worth for row in state.reserved} | dict(book.prices)
     deltas = {row.symbol: row.unit_delta for row in state.reserved if row.symbol not in book.prices}
     deltas |= book.unit_deltas
     if proposal is not None:
@@ -27,8 +26,8 @@ def book_at(state: State, book: Book, proposal: Proposal | None = None) -> Book:
         deltas[proposal.symbol] = proposal.unit_delta
     return replace(
         book,
-        reserved_buys=ways[0],
-        reserved_sells=ways[1],
+        reserved_buys={row.symbol: row.buys for row in state.reserved},
+        reserved_sells={row.symbol: row.sells for row in state.reserved},
         prices=prices,
         unit_deltas=deltas,
         tripped_at=state.tripped_at,

@@ -1,10 +1,10 @@
-"""What a review reads and writes, in few round trips: an account stays locked meanwhile."""
+"""What a review reads and writes, each in one statement: an account stays locked meanwhile."""
 
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -14,31 +14,38 @@ from psycopg.rows import dict_row
 
 from trading.core import dials
 from trading.core.ids import uuid7
-from trading.risk.limits import Breach, Proposal
+from trading.risk.limits import Book, Breach, Proposal
 from trading.risk.models import Guard, RiskAccount
 from trading.tenants import parameters
 from trading.tenants.models import Parameters
 
-_ACCOUNT: Final = "SELECT tripped_at, trades_since FROM risk_accounts WHERE client_id = %(client)s"
-_LOCK: Final = _ACCOUNT + " FOR NO KEY UPDATE"
-# A statement of its own: it sees what the account's last holder has committed while this one waited for the lock.
+_LOCK: Final = "SELECT 1 FROM risk_accounts WHERE client_id = %(client)s FOR NO KEY UPDATE"
+# One statement reads the state and the book, so that both are of one moment. It is not the one that locks: this one
+# sees what the account's last holder has committed while that one waited.
 _STATE: Final = """
-    SELECT clock_timestamp() AS now, g.id, g.halted, g.kill_switch, g.reason, g.trades_since,
-           coalesce((SELECT json_object_agg(name, value) FROM changed_settings), '{}') AS dials,
-           r.symbols, r.quantities, r.prices, r.multipliers, r.unit_deltas, own.*
-      FROM (SELECT 1) AS one
-      LEFT JOIN risk_guard AS g ON g.id = 1
-      LEFT JOIN LATERAL (
-           SELECT array_agg(symbol ORDER BY id) AS symbols, array_agg(quantity ORDER BY id) AS quantities,
-                  array_agg(price ORDER BY id) AS prices, array_agg(multiplier ORDER BY id) AS multipliers,
-                  array_agg(unit_delta ORDER BY id) AS unit_deltas
-             FROM risk_reservations WHERE client_id = %(client)s) AS r ON true
-      LEFT JOIN LATERAL (
-           SELECT version, max_order_size, max_daily_loss, max_position_per_symbol, max_gross_exposure, max_net_delta,
-                  max_open_legs, max_spread_pct, breaker_losses, breaker_loss, market_hours, symbols AS own_symbols,
-                  cash_buffer, min_notional, max_orders
-             FROM client_parameters WHERE client_id = %(client)s ORDER BY version DESC LIMIT 1) AS own ON true
-"""
+    WITH state AS MATERIALIZED (
+        SELECT clock_timestamp() AS now, account.tripped_at, greatest(g.trades_since, account.trades_since) AS since,
+               g.id AS guard_id, g.halted, g.kill_switch, g.reason, g.trades_since,
+               (SELECT json_object_agg(name, value) FROM changed_settings) AS dials
+          FROM risk_accounts AS account
+          LEFT JOIN risk_guard AS g ON g.id = 1
+         WHERE account.client_id = %(client)s),
+    reserved AS (
+        SELECT array_agg(symbol) AS reserved_symbols, array_agg(buys) AS reserved_buys,
+               array_agg(sells) AS reserved_sells, array_agg(worth) AS reserved_worths,
+               array_agg(unit_delta) AS reserved_deltas
+          FROM (SELECT symbol, coalesce(sum(quantity) FILTER (WHERE quantity > 0), 0) AS buys,
+                       coalesce(sum(quantity) FILTER (WHERE quantity < 0), 0) AS sells,
+                       (array_agg(price * multiplier ORDER BY id DESC))[1] AS worth,
+                       (array_agg(unit_delta ORDER BY id DESC))[1] AS unit_delta
+                  FROM risk_reservations WHERE client_id = %(client)s GROUP BY symbol) AS of_symbol),
+    own AS (
+        SELECT version, max_order_size, max_daily_loss, max_position_per_symbol, max_gross_exposure, max_net_delta,
+               max_open_legs, max_spread_pct, breaker_losses, breaker_loss, market_hours, symbols AS own_symbols,
+               cash_buffer, min_notional, max_orders
+          FROM client_parameters WHERE client_id = %(client)s ORDER BY version DESC LIMIT 1)
+    SELECT * FROM state CROSS JOIN reserved LEFT JOIN own ON true LEFT JOIN ("""
+_AS_BOOK: Final = ") AS book ON true"
 _DECIDE: Final = """
     WITH decision AS (
         INSERT INTO risk_decisions (id, client_id, client_order_id, symbol, side, quantity, price, approved, "limit",
@@ -54,13 +61,26 @@ _DECIDE: Final = """
 
 
 @dataclass(frozen=True)
+class BookQuery:
+    """How a client's book is read: what it holds, and its results.
+
+    ``statement`` gives one row; it may use ``%(client)s``, its own ``values``, and ``state.since``, from when on trades
+    count (null: always). ``read`` makes the book of that row, and may raise.
+    """
+
+    statement: LiteralString
+    read: Callable[[Mapping[str, Any]], Book]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Reserved:
-    """What an order under way may come to: signed ``quantity``, ``price`` of one unit of the underlying."""
+    """What the orders under way in one symbol may come to: signed quantities, and the newest order's worth of one."""
 
     symbol: str
-    quantity: Decimal
-    price: Decimal
-    multiplier: Decimal
+    buys: Decimal
+    sells: Decimal
+    worth: Decimal
     unit_delta: Decimal | None
 
 
@@ -71,53 +91,52 @@ class State:
     now: datetime
     guard: Guard | None
     tripped_at: datetime | None
-    trades_since: datetime | None
-    """Trades before do not count: the later of the platform's last reset and the client's own."""
     reserved: tuple[Reserved, ...]
     changed_dials: Mapping[str, Any]
     own: Parameters | None
+    book: Callable[[], Book]
+    """Without what is reserved; trades before the platform's last reset, or the client's own, do not count."""
 
     def in_force(self) -> parameters.InForce:
         """The client's parameters and the platform's; raises `ValueError` where they do not make sense."""
         return parameters.combined(dials.from_rows(self.changed_dials), self.own)
 
 
-def locked(client_id: UUID) -> State:
+def locked(client_id: UUID, book: BookQuery) -> State:
     """The state, with the client's account locked until the transaction ends."""
-    found = _read(client_id, _LOCK)
-    if found is None:
+    if not _rows(_LOCK, {"client": client_id}):
         RiskAccount.objects.bulk_create([RiskAccount(client_id=client_id)], ignore_conflicts=True)
-        found = _read(client_id, _LOCK)
+        _rows(_LOCK, {"client": client_id})
+    found = _read(client_id, book)
     if found is None:
         raise LookupError(f"client {client_id} has no account for its risk, and none can be made")
     return found
 
 
-def seen(client_id: UUID) -> State:
+def seen(client_id: UUID, book: BookQuery) -> State:
     """The state to be shown, as it is at this moment."""
     with transaction.atomic():
-        return _read(client_id, _ACCOUNT) or locked(client_id)
+        return _read(client_id, book) or locked(client_id, book)
 
 
-def _read(client_id: UUID, first: LiteralString) -> State | None:
-    account, state = _execute((first, _STATE), {"client": client_id})
-    if not account:
+def _read(client_id: UUID, book: BookQuery) -> State | None:
+    found = _rows(_STATE + book.statement + _AS_BOOK, {**book.values, "client": client_id})
+    if not found:
         return None
-    row = state[0]
+    row = found[0]
     guard = None
-    if row["id"] is not None:
-        guard = Guard(**{name: row[name] for name in ("id", "halted", "kill_switch", "reason", "trades_since")})
-    columns = [row[name] or () for name in ("symbols", "quantities", "prices", "multipliers", "unit_deltas")]
+    if row["guard_id"] is not None:
+        names = ("halted", "kill_switch", "reason", "trades_since")
+        guard = Guard(id=row["guard_id"], **{name: row[name] for name in names})
+    columns = [row[f"reserved_{name}"] or () for name in ("symbols", "buys", "sells", "worths", "deltas")]
     return State(
         now=row["now"],
         guard=guard,
-        tripped_at=account[0]["tripped_at"],
-        trades_since=max(
-            (at for at in (row["trades_since"], account[0]["trades_since"]) if at is not None), default=None
-        ),
+        tripped_at=row["tripped_at"],
         reserved=tuple(Reserved(*values) for values in zip(*columns, strict=True)),
-        changed_dials=row["dials"],
+        changed_dials=row["dials"] or {},
         own=None if row["version"] is None else _own(client_id, row),
+        book=partial(book.read, row),
     )
 
 
@@ -148,15 +167,12 @@ def decide(client_id: UUID, order: str, proposal: Proposal, limit: str, breach: 
         "order_value": breach.order_value[:64] if breach else "",
         "message": breach.message[:300] if breach else "",
     }
-    _execute((_DECIDE,), values)
-
-
-def _execute(statements: tuple[LiteralString, ...], values: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """The rows of each statement, all sent at once and prepared by the server; in the open transaction."""
-    together = connection.connection.pipeline() if len(statements) > 1 else nullcontext()
     with connection.wrap_database_errors:
-        cursors = [psycopg.Cursor(connection.connection, row_factory=dict_row) for _ in statements]
-        with together:
-            for cursor, statement in zip(cursors, statements, strict=True):
-                cursor.execute(statement, values, prepare=True)
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        psycopg.Cursor(connection.connection).execute(_DECIDE, values, prepare=True)
+
+
+def _rows(statement: LiteralString, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a statement that the server prepares; in the open transaction."""
+    with connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
+        return cursor.execute(statement, values, prepare=True).fetchall()
