@@ -46,14 +46,17 @@ class Progress:
 
     def __init__(self, what: str, of: int) -> None:
         self._what, self._of = what, of
-        self._began = self._told = time.monotonic()
+        self._began, self._before = 0.0, 0
+        self._told: float | None = None
 
     def __call__(self, done: int, found: str) -> None:
         now = time.monotonic()
+        if self._told is None:  # before the first is done, the processes start
+            self._began, self._before, self._told = now, done, now
         if done < self._of and now - self._told < 5:
             return
         self._told = now
-        rate = done / max(now - self._began, 1e-9)
+        rate = (done - self._before) / max(now - self._began, 1e-9)
         left = (self._of - done) / max(rate, 1e-9)
         print(
             f"{done:,} of {self._of:,} {self._what}, {rate:,.0f}/s, {left:,.0f} s left; {found}",
@@ -147,6 +150,7 @@ def send(number: int, client_id: UUID) -> int:
                 order = execution.submit(order, Venue(), hold=execution.in_transaction)  # type: ignore[arg-type]
             if order.state in (OrderState.REFUSED, OrderState.WITHDRAWN):
                 cells[2 * number + 1] = time.monotonic_ns()
+                time.sleep(0.002)  # the others need the processor, which being refused without a pause would take
         connection.close()
     return sent
 
@@ -156,7 +160,8 @@ def halts(pool: Executor, cells: Cells, count: int, *, senders: int) -> dict[str
     from trading.risk.switches import set_switches
     from trading.tenants.models import Client
 
-    clients = [Client.objects.create(name=f"Sender {uuid4()}") for _ in range(senders)]
+    # Not active: each switch would be told in the audit log of each active client, and most of the time go there.
+    clients = [Client.objects.create(name=f"Sender {uuid4()}", is_active=False) for _ in range(senders)]
     cells[-1] = IDLE
     at_work = [pool.submit(send, number, client.id) for number, client in enumerate(clients)]
     tell, late = Progress("halts", count), 0
@@ -229,7 +234,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reviews", type=int, default=100_000)
     parser.add_argument("--halts", type=int, default=10_000)
-    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=8, help="that ask for reviews")
+    parser.add_argument("--senders", type=int, default=4, help="that send while everything is halted")
     options = parser.parse_args()
     from benchmarks.jobs import platform
 
@@ -241,13 +247,13 @@ def main() -> None:
         with platform_scope():
             market = dict.fromkeys(("open", "high", "low", "close"), PRICE)
             Candle.objects.create(symbol="AAA", time=datetime(2026, 1, 2, tzinfo=UTC), volume=1, source="t", **market)
-            cells = cells_for(options.processes)
+            cells = cells_for(options.senders)
             figures: dict[str, Any] = {}
-            with in_processes(cells, options.processes) as pool:
+            with in_processes(cells, max(options.processes, options.senders)) as pool:
                 if options.reviews:
                     figures["reviews"] = reviews(pool, options.reviews, capacity=options.reviews // 100)
                 if options.halts:
-                    figures["halts"] = halts(pool, cells, options.halts, senders=options.processes)
+                    figures["halts"] = halts(pool, cells, options.halts, senders=options.senders)
     print(json.dumps(figures, indent=2))
     held = figures.get("reviews", {"accepted": 0, "reserved": 0, "capacity": 0})
     if not held["accepted"] == held["reserved"] == held["capacity"]:
