@@ -66,10 +66,10 @@ class Sender:
         self.is_inside, self.may_go = threading.Event(), threading.Event()
 
     def __call__(self) -> Refusal | None:
-        with services.sending() as refusal:
+        with services.sending() as lock:
             self.is_inside.set()
             assert self.may_go.wait(WAIT_SECONDS)
-            return refusal
+            return lock.refusal
 
 
 def test_a_halt_waits_for_who_is_sending_and_lets_nobody_in(pool: ThreadPoolExecutor) -> None:
@@ -88,8 +88,8 @@ def test_a_halt_waits_for_who_is_sending_and_lets_nobody_in(pool: ThreadPoolExec
 
 
 def _refusal_now() -> str | None:
-    with services.sending() as refusal:
-        return None if refusal is None else refusal.limit
+    with services.sending() as lock:
+        return None if lock.refusal is None else lock.refusal.limit
 
 
 def test_a_slow_venue_does_not_keep_the_halt_from_holding(pool: ThreadPoolExecutor) -> None:

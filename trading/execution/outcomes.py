@@ -90,7 +90,9 @@ def _release(order: Order) -> None:
     """Keep reserved only what may still come of it."""
     if order.state in ENDED:
         risk.settle(order.client_order_id)
-    elif order.filled_quantity > 0:
+        return
+    risk.answered(order.client_order_id)
+    if order.filled_quantity > 0:
         risk.keep(order.client_order_id, order.left)
 
 
@@ -150,10 +152,15 @@ def _differ(order: Order, kind: DifferenceKind, ours: str, theirs: str) -> None:
     differences.report(order.client_id, order.broker, [one], now=timezone.now())
 
 
-def mark_unknown(order: Order, reason: str, *, hold: Hold, **changes: Any) -> Order:
-    """What the venue has, or may have, and does not speak of. ``changes`` are other columns of the same update."""
+def mark_unknown(order: Order, reason: str, *, hold: Hold, is_over: bool = False, **changes: Any) -> Order:
+    """What the venue has, or may have, and does not speak of. ``changes`` are other columns of the same update.
+
+    ``is_over``: its sender says so, which begins to send it no more.
+    """
     changes["reason"] = reason[:300]
     with hold():
+        if is_over:
+            risk.answered(order.client_order_id)
         if order.state == OrderState.UNKNOWN:
             Order.objects.filter(id=order.id, state=OrderState.UNKNOWN).update(**changes)
         elif OrderState.UNKNOWN in TRANSITIONS[OrderState(order.state)] and move(order, OrderState.UNKNOWN, **changes):

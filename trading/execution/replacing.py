@@ -1,5 +1,6 @@
 """An order in the place of another that is open: the two never stand together, and risk reviews what grows."""
 
+from datetime import datetime
 from decimal import Decimal
 
 import structlog
@@ -97,8 +98,34 @@ def _intend(
 
 
 def _send(new: Order, old: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold) -> Order:
+    with risk.sending() as lock:
+        if lock.refusal is not None:
+            return withdraw(new, f"{lock.refusal.limit}: {lock.refusal.breach.message}", hold=hold)
+        sent_at = timezone.now()
+        with hold():
+            is_ours = move(new, OrderState.SENT, sent_at=sent_at)
+            if is_ours:
+                lock.leaves(new.client_order_id, sent_at + SEND_WITHIN)
+                trail.sent(new)
+        if not is_ours:  # somebody has cancelled it meanwhile
+            new.refresh_from_db()
+            return new
+        try:
+            report = broker.replace(old.client_order_id, _ticket(new, approval, sent_at + SEND_WITHIN))
+        except (BrokerUnavailable, BrokerRefused) as error:  # surely not taken: the old one stands
+            with hold():
+                risk.answered(new.client_order_id)
+                move(new, OrderState.INTENDED, sent_at=None)
+            return withdraw(new, f"the venue did not take it: {error}", hold=hold)
+        except BrokerError as error:
+            log.warning("order.unknown", client_order_id=new.client_order_id, error=str(error))
+            return mark_unknown(new, str(error), hold=hold, is_over=True)
+        return record(new, report, hold=hold)
+
+
+def _ticket(new: Order, approval: risk.ApprovedOrder, send_by: datetime) -> Ticket:
     proposal = approval.proposal
-    ticket = Ticket(
+    return Ticket(
         approval.client_order_id,
         proposal.symbol,
         proposal.side,
@@ -106,21 +133,5 @@ def _send(new: Order, old: Order, approval: risk.ApprovedOrder, broker: Broker, 
         OrderType.LIMIT,
         new.limit_price,
         TimeInForce(new.time_in_force),
-        timezone.now() + SEND_WITHIN,
+        send_by,
     )
-    with risk.sending() as refusal:
-        if refusal is not None:
-            return withdraw(new, f"{refusal.limit}: {refusal.breach.message}", hold=hold)
-        with hold():
-            if move(new, OrderState.SENT, sent_at=timezone.now()):
-                trail.sent(new)
-        try:
-            report = broker.replace(old.client_order_id, ticket)
-        except (BrokerUnavailable, BrokerRefused) as error:  # surely not taken: the old one stands
-            with hold():
-                move(new, OrderState.INTENDED, sent_at=None)
-            return withdraw(new, f"the venue did not take it: {error}", hold=hold)
-        except BrokerError as error:
-            log.warning("order.unknown", client_order_id=new.client_order_id, error=str(error))
-            return mark_unknown(new, str(error), hold=hold)
-    return record(new, report, hold=hold)

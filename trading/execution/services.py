@@ -200,14 +200,15 @@ def _ticket(approval: risk.ApprovedOrder, order: Order, *, send_by: datetime) ->
 def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold) -> Order:
     was_sent = order.state != OrderState.INTENDED  # the venue may have it already, or get it late
     sent_before = order.sent_at
-    with risk.sending() as refusal:
-        if refusal is not None:
-            reason = f"{refusal.limit}: {refusal.breach.message}"
+    with risk.sending() as lock:
+        if lock.refusal is not None:
+            reason = f"{lock.refusal.limit}: {lock.refusal.breach.message}"
             return mark_unknown(order, reason, hold=hold) if was_sent else withdraw(order, reason, hold=hold)
         with hold():
             sent_at = timezone.now()
             is_ours = move(order, OrderState.SENT, sent_at=sent_at)
             if is_ours:
+                lock.leaves(order.client_order_id, sent_at + SEND_WITHIN)
                 trail.sent(order)
         if not is_ours:  # somebody else has moved it on since it was read
             order.refresh_from_db()
@@ -217,16 +218,19 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
         except (BrokerUnavailable, BrokerRefused) as error:
             if was_sent:
                 reason = f"the venue did not take it again: {error}"
-                return mark_unknown(order, reason, hold=hold, sent_at=sent_before)
+                return mark_unknown(order, reason, hold=hold, is_over=True, sent_at=sent_before)
             with hold():
+                risk.answered(order.client_order_id)
                 if move(order, OrderState.INTENDED, sent_at=None):
                     trail.note("not_taken", order, reason=str(error)[:300])
             raise
         except BrokerError as error:  # anything else may have happened after the order was taken
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
             is_first = was_sent and error.code == ALREADY_SENT
-            return mark_unknown(order, str(error), hold=hold, **({"sent_at": sent_before} if is_first else {}))
-    return record(order, report, hold=hold)
+            return mark_unknown(
+                order, str(error), hold=hold, is_over=True, **({"sent_at": sent_before} if is_first else {})
+            )
+        return record(order, report, hold=hold)
 
 
 def afford(order: Order, budget: Decimal, rules: Rules, broker: Broker, *, hold: Hold) -> Order:

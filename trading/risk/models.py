@@ -72,6 +72,9 @@ class Reservation(models.Model):
         max_digits=28, decimal_places=8, null=True, help_text="What one adds to the net delta; empty: not known."
     )
     is_autonomous = models.BooleanField(default=True, help_text="No person approved it, and money can move.")
+    send_by = models.DateTimeField(
+        null=True, help_text="Until then its sender may begin to send it; empty before that, and once it is answered."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from trading.audit.services import record
 from trading.risk.limits import Breach, Proposal, modules
@@ -186,15 +187,38 @@ def _limits(client_id: UUID, proposal: Proposal, state: State) -> Refusal | None
     return None
 
 
+class Sending:
+    """One stay under the senders' lock. ``refusal``: why nothing may be sent now."""
+
+    def __init__(self) -> None:
+        self._session = connection.connection
+        self.refusal = _switches(Guard.objects.filter(id=1).first())
+
+    def leaves(self, client_order_id: str, send_by: datetime) -> None:
+        """Note that an order goes out, and that nobody begins to send it after ``send_by``.
+
+        In the transaction that commits it. Should this session end afterwards, and the lock with it, a halt waits for
+        that moment. Raises `OperationalError` where the session has ended before and this is another.
+        """
+        if connection.connection is not self._session:
+            raise OperationalError("the session that held the senders' lock has ended; nothing was sent")
+        Reservation.objects.filter(client_order_id=client_order_id).update(send_by=send_by)
+
+
+def answered(client_order_id: str) -> None:
+    """Note that the sending of an order is over: its venue has answered, or it was not asked."""
+    Reservation.objects.filter(client_order_id=client_order_id, send_by__isnull=False).update(send_by=None)
+
+
 @contextmanager
-def sending() -> Iterator[Refusal | None]:
-    """Around the sending of an order: a refusal when that is not allowed now.
+def sending() -> Iterator[Sending]:
+    """Around the sending of an order, until what the venue said is written down.
 
     A halt that has returned has waited for all who were inside and lets nobody in, so that no order leaves after it.
     """
     with connection.cursor() as cursor:
         try:
             cursor.execute("SELECT pg_advisory_lock_shared(%s)", [SENDERS_LOCK])
-            yield _switches(Guard.objects.filter(id=1).first())
+            yield Sending()
         finally:
             cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [SENDERS_LOCK])

@@ -3,6 +3,7 @@
 A halt that has returned has waited for everybody who was sending, and lets nobody in (`trading.risk.services.sending`).
 """
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
@@ -16,11 +17,13 @@ from django.utils import timezone
 from trading.audit.models import SWITCHES
 from trading.audit.services import record, record_for_clients
 from trading.jobs import services as jobs
-from trading.risk.models import Guard, Halt, RiskAccount
+from trading.risk.models import Guard, Halt, Reservation, RiskAccount
 
 SENDERS_LOCK: Final = 0x5154_5249_534B
 """An advisory lock, "QTRISK": senders hold it shared, a switch that refuses takes it alone."""
 PATIENCE: Final = timedelta(seconds=20)
+CLOCKS_AGREE: Final = timedelta(seconds=2)
+"""So far the clocks of hosts that send orders may be from the database's, at most."""
 CANCEL_JOB: Final = "emergency-cancel"
 
 
@@ -127,7 +130,10 @@ def _end_halt(by: str) -> None:
 
 
 def _wait_for_senders(patience: timedelta) -> None:
+    """Wait for those who hold the lock, then for those who have lost it with their session and may not know it yet."""
+    deadline = time.monotonic() + patience.total_seconds()
     milliseconds = str(int(patience.total_seconds() * 1000))
+    problem: Exception | None = None
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
@@ -135,8 +141,16 @@ def _wait_for_senders(patience: timedelta) -> None:
                 [milliseconds],
             )
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SENDERS_LOCK])
+        while Reservation.objects.filter(send_by__gt=Now() - CLOCKS_AGREE).exists():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        else:
+            return
     except OperationalError as error:
-        raise StillSending(
-            f"The switch is on and nothing more is sent. An order that was already being sent is not answered after"
-            f" {patience.total_seconds():g} s; look at the orders that are sent or unknown. ({error})"
-        ) from error
+        problem = error
+    why = problem or "its sender's session has ended"
+    raise StillSending(
+        f"The switch is on and nothing more is sent. An order that was already being sent is not answered after"
+        f" {patience.total_seconds():g} s; look at the orders that are sent or unknown. ({why})"
+    ) from problem
