@@ -10,7 +10,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.backtests.sweeps.test_sweeps import BODY as SWEEP
 from tests.backtests.test_runs import BODY
 from tests.jobs.conftest import Hands
-from trading.backtests.client import Platform, Refused, Unfinished
+from trading.backtests.client import Platform, Refused, Unfinished, Unreachable
 from trading.jobs.models import JobRun
 from trading.jobs.states import State
 from trading.tenants.models import Client, Role, User
@@ -29,6 +29,8 @@ def test_a_run_as_data_frames(platform: Platform) -> None:
     run = platform.run(BODY)
     with pytest.raises(Unfinished, match="still queued"):
         run.wait(seconds=0.0)
+    with pytest.raises(Unfinished, match=r"It is queued: call wait\(\) first"):
+        run.metrics()
     Hands().work_off()
     told: list[str] = []
     equity = run.wait(told.append).equity()
@@ -64,3 +66,8 @@ def test_what_the_platform_refuses_is_said_in_its_words(platform: Platform, live
                           error_message="the disk is full")  # fmt: skip
     with pytest.raises(Unfinished, match="It failed: the disk is full"):
         run.wait()
+
+
+def test_where_nothing_answers_the_address_is_named() -> None:
+    with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 does not answer .*make run"):
+        Platform.login("http://127.0.0.1:9", "ann", "x")

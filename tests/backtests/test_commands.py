@@ -112,6 +112,60 @@ def test_the_platform_and_the_command_leave_the_same_bytes(
     assert sealed.content_hash == ann("GET", f"/runs/{run_hash}/artifacts").json()["content_hash"]
 
 
+LEAKING = """
+import numpy as np
+from trading.backtests.strategy import Strategy
+from trading.quant.parameters import Parameters
+
+class Seer(Parameters):
+    pass
+
+def targets(bars, parameters):
+    return np.sign(np.diff(bars.close, axis=0, append=bars.close[-1:]))
+
+STRATEGY = Strategy(Seer, targets, lambda parameters: 0)
+"""
+
+
+@pytest.mark.parametrize("command", ["run_backtest", "run_sweep"])
+def test_a_leaking_strategy_is_named_on_the_command_line(command: str, tmp_path: Path, settings: Any) -> None:
+    settings.QT_STRATEGIES_DIR = str(tmp_path)
+    (tmp_path / "seer.py").write_text(LEAKING)
+    config: dict[str, Any] = {**CONFIG, "strategy": {"name": "seer"}, "indicators": [], "validation": {}}
+    if command == "run_sweep":
+        config = {"config": config, "parameters": {"risk.params.fraction": [0.5, 0.9]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    said = told(command, tmp_path / "config.json", candles=BUNDLED)
+    assert "LOOK-AHEAD     seer reads bars that have not happened yet (" in said
+    assert "it cannot be promoted" in said
+
+
+def test_progress_counts_once(config: Path) -> None:
+    err = io.StringIO()
+    call_command("run_backtest", config, candles=BUNDLED, stdout=io.StringIO(), stderr=err)
+    assert "  permutation: 60 of 60 draws\n" in err.getvalue()
+    assert "  look-ahead check (0 of 1)\n" in err.getvalue()
+
+
+@pytest.mark.parametrize("command", [("import_candles", str(BUNDLED)), ("verify_run", "a" * 64), ("export_runs",)])
+def test_without_a_database_a_command_says_what_to_do(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command, *([str(tmp_path / "exported")] if len(command) == 1 else [])],
+        cwd=PROJECT_DIR,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings.test",
+            "QT_TEST_DATA_DIR": str(tmp_path / "no-server"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Start it with make run" in done.stderr
+
+
 def test_what_came_out_is_said_for_people_too(config: Path) -> None:
     said = told("run_backtest", config, candles=BUNDLED)
     assert "dual_sma on AAPL, IBM" in said

@@ -111,6 +111,22 @@ def test_what_is_not_a_configuration_says_where(fields: dict[str, Any], loc: lis
 
 
 @pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"strategy": {"name": "dual_sma", "params": {"quick": 1}}}, "no such parameter; there are: fast, slow, short"),
+        ({"strategy": {"name": "buy_and_hold", "params": {"quick": 1}}}, "no such parameter; there is none"),
+        ({"indicators": [{"name": "sma", "params": {"length": 5}}]}, "no such parameter; there are: window"),
+        ({"strategy": {"name": "dual_sma", "speed": 1}}, "there is no such field"),
+        ({"strategy": {"name": "dual_ema"}}, "no strategy is called 'dual_ema'; there are: breakout, "),
+    ],
+)
+def test_a_name_that_is_not_known_is_answered_with_those_that_are(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        parse(changed(**fields))
+    assert any(says in error["message"] for error in refused.value.errors), refused.value.errors
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"symbol": None},

@@ -179,6 +179,8 @@ def test_a_test_that_the_data_do_not_allow_says_so() -> None:
     summary = work([1.0, 2.0, 3.0], validation={"bootstrap": {}, "monte_carlo": {}}).judged.summary
     assert "10 finite returns" in summary["bootstrap"]["not_made"]
     assert "2 trades" in summary["monte_carlo"]["not_made"]
+    folds = work([1.0, 2.0, 3.0], validation={"walk_forward": {}}).judged.summary["walk_forward"]
+    assert folds["not_made"] == "2 returns are too few for 5 folds: take more bars or fewer folds"
 
 
 def test_a_strategy_that_reads_the_future_is_named(tmp_path: Any, settings: Any) -> None:

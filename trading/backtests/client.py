@@ -33,7 +33,11 @@ class Refused(Exception):
 
 
 class Unfinished(Exception):
-    """What was waited for failed, was cancelled, or took longer than was allowed."""
+    """What was waited for failed, was cancelled, or took longer than was allowed; or nobody has waited for it yet."""
+
+
+class Unreachable(Exception):
+    """Nothing answers at the platform's address, or not in time."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ class Platform:
         self.http.close()
 
     def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """The platform's answer; raises `Refused` for one that is none."""
-        answer = self.http.request(method, path, json=body)
+        """The platform's answer; raises `Refused` for one that is none, and `Unreachable`."""
+        try:
+            answer = self.http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            why = f"{self.http.base_url} does not answer ({error}): is the platform running (make run) at that address?"
+            raise Unreachable(why) from None
         if answer.is_success:
             return answer
         try:
@@ -118,6 +126,12 @@ class _Work:
                 raise Unfinished(f"It is still {found['status']} after {seconds:g} s.")
             time.sleep(every)
 
+    def _figures(self, name: str) -> dict[str, Any]:
+        found = self.details()
+        if found[name] is None:
+            raise Unfinished(f"It is {found['status']}: call wait() first.")
+        return dict(found[name])
+
     def artifact(self, name: str) -> bytes:
         """The bytes of one of the files that it left."""
         return self.platform.ask("GET", f"{self._path}/{self.hash}/artifacts/{name}").content
@@ -133,8 +147,8 @@ class Run(_Work):
     _path = "/runs"
 
     def metrics(self) -> dict[str, Any]:
-        """Its figures."""
-        return dict(self.details()["metrics"])
+        """Its figures; raises `Unfinished`."""
+        return self._figures("metrics")
 
     def equity(self) -> pd.DataFrame:
         """Time, equity, cash and drawdown at each close."""
@@ -159,8 +173,8 @@ class Sweep(_Work):
     _path = "/sweeps"
 
     def summary(self) -> dict[str, Any]:
-        """The best point and what it is worth: deflated Sharpe ratio, overfitting, superiority."""
-        return dict(self.details()["summary"])
+        """The best point and what it is worth: deflated Sharpe ratio, overfitting, superiority; raises `Unfinished`."""
+        return self._figures("summary")
 
     def points(self) -> pd.DataFrame:
         """A row for each point: the parameters that were varied, then the figures."""

@@ -51,6 +51,19 @@ def no_database(error: OperationalError) -> CommandError:
     )
 
 
+def told(done: int, total: int, note: str) -> str:
+    """A line of progress; a note that counts for itself is one."""
+    return f"  {note}" if f"{done} of {total}" in note else f"  {note} ({done} of {total})"
+
+
+def leak(strategy: str, said: Mapping[str, Any]) -> str:
+    """A line that names a strategy which the look-ahead check has caught; nothing for an honest one."""
+    if said.get("honest", True):
+        return ""
+    first = f" ({said['leaks'][0]})" if said["leaks"] else ""
+    return f"  LOOK-AHEAD     {strategy} reads bars that have not happened yet{first}: it cannot be promoted"
+
+
 def figure(value: Any) -> str:
     """A number as people read it."""
     return "-" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from trading.backtests.registry import UnknownStrategy
 from trading.backtests.strategy import BrokenStrategy
 from trading.quant import indicator
 from trading.quant.indicator import UnknownIndicator
-from trading.quant.parameters import Parameters, sizing_of, slippage_of
+from trading.quant.parameters import Parameters, message, sizing_of, slippage_of
 
 Loc = Sequence[str | int]
 
@@ -50,16 +50,11 @@ def parse(value: Mapping[str, Any]) -> RunConfig:
 
 def faults(error: ValidationError) -> list[dict[str, Any]]:
     """What is wrong and where, as `InvalidConfig` holds it."""
-    return [{"loc": list(item["loc"]), "message": _message(item)} for item in _errors(error)]
+    return [{"loc": list(item["loc"]), "message": message(item)} for item in _errors(error)]
 
 
 def _errors(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False, include_context=False, include_input=False))
-
-
-def _message(item: Any) -> str:
-    """What is wrong, without the name of the exception that said so."""
-    return str(item["msg"]).removeprefix("Value error, ")
 
 
 def whole_numbers(value: Any) -> Any:
@@ -138,7 +133,7 @@ def _filled(model: type[Parameters], params: Mapping[str, Any], loc: Loc) -> dic
         return model.model_validate(dict(params)).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
         raise InvalidConfig(
-            [{"loc": [*loc, *item["loc"]], "message": _message(item)} for item in _errors(error)]
+            [{"loc": [*loc, *item["loc"]], "message": message(item, model)} for item in _errors(error)]
         ) from None
 
 

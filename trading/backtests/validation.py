@@ -160,6 +160,8 @@ def _walk_forward(config: RunConfig, wanted: WalkForward, result: Result) -> dic
     gap = wanted.purge + wanted.embargo
     test = (len(returns) - gap) // (wanted.folds + 1)
     train = len(returns) - gap - wanted.folds * test
+    if test < 1:
+        raise ValueError(f"{len(returns)} returns are too few for {wanted.folds} folds: take more bars or fewer folds")
     splits = list(
         walkforward.walk_forward(
             len(returns),

@@ -39,10 +39,20 @@ def checked(name: str, model: type[P], parameters: Mapping[str, Any]) -> P:
         return model.model_validate(dict(parameters))
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or name}: {item['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, item['loc'])) or name}: {message(item, model)}"
             for item in error.errors(include_url=False)
         )
         raise ValueError(f"parameters of {name}: {faults}") from None
+
+
+def message(item: Mapping[str, Any], model: type[Parameters] | None = None) -> str:
+    """What is wrong with one of pydantic's ``errors()``, without an exception's name; with the names that there are."""
+    if item["type"] != "extra_forbidden":
+        return str(item["msg"]).removeprefix("Value error, ")
+    if model is None:
+        return "there is no such field"
+    there = ", ".join(model.model_fields)
+    return f"there is no such parameter; there {'are: ' + there if there else 'is none'}"
 
 
 def sizing_of(name: str, parameters: Mapping[str, Any]) -> Sizing:

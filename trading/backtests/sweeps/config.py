@@ -160,8 +160,11 @@ def _axes(given: SweepConfig) -> dict[str, list[Value]]:
             values = given.axes[name]
         except ValueError as error:
             raise InvalidConfig([{"loc": loc, "message": str(error)}]) from None
-        if not values or len({canonical.canonical(value) for value in values}) < len(values):
-            raise InvalidConfig([{"loc": loc, "message": "takes values that differ from each other, one or more"}])
+        if not values:
+            message = "has no value: name one or more, or let 'from' be at most 'to'"
+            raise InvalidConfig([{"loc": loc, "message": message}])
+        if len({canonical.canonical(value) for value in values}) < len(values):
+            raise InvalidConfig([{"loc": loc, "message": "names a value twice: keep one of them"}])
         found[full] = values
     return found
 

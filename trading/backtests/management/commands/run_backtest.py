@@ -36,7 +36,9 @@ class Command(BaseCommand):
         work = Work(
             config,
             lambda: candles.stored(config) if path is None else candles.from_file(config, path),
-            progress=lambda done, total, note: None if quiet else self.stderr.write(f"  {note} ({done} of {total})"),
+            progress=lambda done, total, note: (
+                None if quiet else self.stderr.write(commandline.told(done, total, note))
+            ),
         )
         try:
             artifacts = work.artifacts()
@@ -66,6 +68,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {name:<14} {figure(metrics[name])}")
         for test, said in work.judged.summary.items():
             self.stdout.write(f"  {test:<14} {_verdict(said)}")
+        if leak := commandline.leak(config.strategy.name, work.judged.summary.get("lookahead", {})):
+            self.stdout.write(leak)
         self.stdout.write(f"run {config.run_hash}")
         if folder is not None:
             self.stdout.write(f"{len(artifacts) + 1} files in {folder}; open {folder / 'tearsheet.html'} in a browser")

@@ -69,7 +69,7 @@ class Command(BaseCommand):
 
     def _told(self, done: int, total: int, note: str) -> None:
         if done * 20 // max(total, 1) != (done - 1) * 20 // max(total, 1):
-            self.stderr.write(f"  {note} ({done} of {total})")
+            self.stderr.write(commandline.told(done, total, note))
 
     def _shown(self, work: SweepWork, summary: dict[str, Any]) -> None:
         base = work.config.config
@@ -91,5 +91,5 @@ class Command(BaseCommand):
         self.stdout.write(f"  pbo            {figure(over.get('pbo', over.get('not_made')))}")
         self.stdout.write(f"  reality check  {figure(above.get('reality_check', above.get('not_made')))}")
         self.stdout.write(f"  spa            {figure(above.get('spa_consistent', above.get('not_made')))}")
-        if not summary["lookahead"].get("honest", True):
-            self.stdout.write(f"  LOOK-AHEAD     {base.strategy.name} reads bars that have not happened yet")
+        if leak := commandline.leak(base.strategy.name, summary["lookahead"]):
+            self.stdout.write(leak)

@@ -47,7 +47,9 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}. Check its path and permissions.") from None
         except CandleFileError as error:
-            raise CommandError(f"{error}. Nothing was imported; correct the file and import it again.") from None
+            raise CommandError(
+                f"{str(error).rstrip('.')}. Nothing was imported; correct the file and import it again."
+            ) from None
         if options["symbol"] and not stored.received:
             raise CommandError(f"{path.name} has no candle of {options['symbol']}; nothing was imported.")
         self.stdout.write(f"{stored.received} candles read, {stored.new} new.")
