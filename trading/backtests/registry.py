@@ -54,6 +54,12 @@ def find(name: str, folder: Path | None = None) -> Found:
         return _own(name, own[name])
     if name not in _shipped():
         raise UnknownStrategy(f"no strategy is called {name!r}; there are: {', '.join(names(folder))}")
+    return _of_the_platform(name)
+
+
+@cache
+def _of_the_platform(name: str) -> Found:
+    """Once a process, which does not load its own code again either."""
     module = importlib.import_module(f"{strategies.__name__}.{name}")
     digest = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
     return Found(name, module.STRATEGY, digest, own=False)

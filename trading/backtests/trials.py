@@ -6,6 +6,7 @@ otherwise or naming other indicators is none. A market is a set of symbols at on
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,13 @@ class _Variance(Aggregate):
 
 def market_of(config: RunConfig) -> UUID:
     """The market that ``config`` trades on."""
-    return _short([config.timeframe, config.traded])
+    return _market(config.timeframe, tuple(config.traded))
+
+
+@lru_cache(maxsize=64)
+def _market(timeframe: str, symbols: tuple[str, ...]) -> UUID:
+    """Kept, since all points of a sweep have one."""
+    return _short([timeframe, symbols])
 
 
 def trial_of(config: RunConfig) -> UUID:

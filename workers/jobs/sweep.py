@@ -1,7 +1,9 @@
 """Work a sweep out: measure what a point costs, hand parts of that measure to whoever is free, judge the whole."""
 
+import json
 import time
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +13,7 @@ from trading.backtests import candles, services
 from trading.backtests.models import Chunk, Kind, Run
 from trading.backtests.parsing import InvalidConfig
 from trading.backtests.sweeps import work as sweep_work
-from trading.backtests.sweeps.config import parse
+from trading.backtests.sweeps.config import SweepConfig, parse
 from trading.backtests.sweeps.simulation import GROUP
 from trading.backtests.sweeps.work import SweepWork, cut, is_kept, keep, shown, together
 from trading.backtests.work import Work
@@ -110,9 +112,15 @@ def _run(ctx: StepContext, args: SweepArguments) -> Run:
 
 def _work(ctx: StepContext, run: Run) -> SweepWork:
     """Raises `InvalidConfig` when this version of the code does not take the configuration any more."""
-    config = parse(run.config)
+    config = _parsed(json.dumps(run.config))
     kept = Work(config.config, lambda: candles.stored(config.config), services.store().scratch(run.id))
     return SweepWork(config, lambda: kept.series, ctx.progress)
+
+
+@lru_cache(maxsize=1)
+def _parsed(config: str) -> SweepConfig:
+    """A process works at one part of a sweep after the other, and its points take longer to find than a part."""
+    return parse(json.loads(config))
 
 
 def _same(ctx: StepContext, run: Run) -> SweepWork:

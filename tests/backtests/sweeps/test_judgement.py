@@ -14,7 +14,7 @@ from trading.backtests.sweeps.work import SweepWork, cut
 from trading.quant.kernels import Floats
 from trading.quant.statistics import CrossValidation, Record, SuperiorityTest, block_length, deflated_sharpe, evaluate
 
-WIDE = changed(parameters={"fast": {"from": 2, "to": 12, "step": 1}, "slow": {"from": 10, "to": 60, "step": 10}})
+WIDE = changed(parameters={"fast": {"from": 2, "to": 12, "step": 1}, "slow": {"from": 10, "to": 60, "step": 5}})
 
 
 def work_of(body: dict) -> SweepWork:

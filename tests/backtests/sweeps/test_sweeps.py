@@ -23,6 +23,7 @@ from trading.backtests import selectors, trials
 from trading.backtests.models import Chunk, Manifest, Run, Trial
 from trading.backtests.sweeps import work
 from trading.backtests.sweeps.config import Points, parse
+from trading.backtests.sweeps.simulation import GROUP
 from trading.jobs import ledger, services
 from trading.jobs.models import JobRun
 from trading.jobs.registry import registry
@@ -31,7 +32,7 @@ from trading.tenants.models import Client, Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queues")]
 FILES = {"config.json", "heatmap.html", "points.csv", "points.parquet", "summary.json"}
-BODY = changed(parameters={"fast": {"from": 2, "to": 12, "step": 1}, "slow": {"from": 10, "to": 60, "step": 5}})
+BODY = changed(parameters={"fast": {"from": 2, "to": 12, "step": 1}, "slow": {"from": 10, "to": 60, "step": 2}})
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +84,9 @@ def test_a_sweep_is_worked_out_in_parts_once(ann: Send, hands: Hands) -> None:
     assert 0.0 <= summary["overfitting"]["pbo"] <= 1.0
     assert 0.0 < summary["superiority"]["spa_consistent"] <= 1.0
     assert summary["lookahead"]["honest"] is True
-    assert JobRun.objects.filter(job="sweep-part", state=State.SUCCEEDED).count() == -(-(len(points) - 32) // 16)
+    assert JobRun.objects.filter(job="sweep-part", state=State.SUCCEEDED).count() == -(
+        -(len(points) - 2 * GROUP) // GROUP
+    )
     assert not Chunk.objects.exists()
     left = bytes_of(ann, sweep_hash)
     assert set(left) == FILES

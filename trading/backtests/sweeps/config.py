@@ -86,6 +86,11 @@ class SweepConfig(Part):
             name: [*given.values()] if isinstance(given, Steps) else given for name, given in self.parameters.items()
         }
 
+    @cached_property
+    def points(self) -> "Points":
+        """Its points, found once. Raises `InvalidConfig` when nothing is left."""
+        return Points(self)
+
     def plain(self) -> dict[str, Any]:
         """As JSON holds it; what is None is left out."""
         return self.model_dump(mode="json", exclude_none=True, by_alias=True)
@@ -126,7 +131,7 @@ def parse(value: Mapping[str, Any]) -> SweepConfig:
         raise InvalidConfig([{"loc": ["parameters"], "message": message}])
     if sweep.draws is not None and sweep.draws > size:
         raise InvalidConfig([{"loc": ["draws"], "message": f"there are only {size} combinations to draw from"}])
-    Points(sweep)  # raises where a value fits nowhere
+    sweep.points  # noqa: B018  # raises where a value fits nowhere
     return sweep
 
 
@@ -182,7 +187,7 @@ def holds(sweep: SweepConfig, config: RunConfig) -> bool:
     point = tuple(wanted.get(name) for name in axes)
     if any(value not in values for value, values in zip(point, axes.values(), strict=True)):
         return False
-    return sweep.draws is None or point in Points(sweep).values
+    return sweep.draws is None or point in sweep.points.values
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -21,7 +21,7 @@ from trading.quant.kernels import Floats
 from trading.quant.performance import COLUMNS
 from trading.quant.statistics import BlockSums, Record, SuperiorityTest, block_length
 
-GROUP: Final = 16
+GROUP: Final = 32
 RECORD: Final = ("sharpe_per_bar", "skewness", "kurtosis", "ruined")
 """What is kept of a point beside the figures: `Record` without its periods, and whether its equity fell to zero."""
 

@@ -58,10 +58,10 @@ class SweepWork:
     read: Callable[[], Sequence[Series]]
     progress: Progress = silent
 
-    @cached_property
+    @property
     def points(self) -> Points:
         """Its points."""
-        return Points(self.config)
+        return self.config.points
 
     @cached_property
     def series(self) -> Sequence[Series]:

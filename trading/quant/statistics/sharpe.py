@@ -42,14 +42,15 @@ class Record:
             raise ValueError("a track record holds finite returns only: drop or fill the gaps first")
         mean = float(values.mean())
         apart = values - mean
-        second = float(np.mean(apart**2))
+        squares = apart * apart  # numpy's powers past the second take thirty times as long
+        second = float(squares.mean())
         if second <= (1e-14 * float(np.max(np.abs(values)))) ** 2:
             return cls(0.0, 0.0, 3.0, values.shape[0])
         sd = math.sqrt(second * values.shape[0] / (values.shape[0] - 1))
         return cls(
             sharpe=mean / sd,
-            skewness=float(np.mean(apart**3)) / second**1.5,
-            kurtosis=float(np.mean(apart**4)) / second**2,
+            skewness=float((squares * apart).mean()) / second**1.5,
+            kurtosis=float((squares * squares).mean()) / second**2,
             periods=values.shape[0],
         )
 

@@ -152,12 +152,15 @@ def variance_of_mean(values: Floats, mean_length: float) -> Floats:
     bars = values.shape[0]
     lag = np.arange(1, bars)
     weights = np.concatenate([[1.0], 2.0 * (1.0 - lag / bars) * (1.0 - 1.0 / mean_length) ** lag])
+    # Weighing the autocovariances is weighing the power by the weights' own transform (Parseval), without going back.
+    response = np.fft.rfft(weights).real / bars**2
+    response[1 : (bars + 1) // 2] *= 2.0  # frequencies that the other half of the transform mirrors
     result = np.empty(values.shape[1])
     for first in range(0, values.shape[1], COLUMNS_AT_ONCE):
         some = values[:, first : first + COLUMNS_AT_ONCE]
-        spectrum = np.fft.rfft(some - some.mean(axis=0), axis=0)
-        covariance = np.fft.irfft(np.abs(spectrum) ** 2, n=bars, axis=0) / bars
-        result[first : first + COLUMNS_AT_ONCE] = (weights[:, None] * covariance).sum(axis=0)
+        spectrum = np.fft.rfft((some - some.mean(axis=0)).T, axis=1)
+        power = spectrum.real * spectrum.real + spectrum.imag * spectrum.imag
+        result[first : first + COLUMNS_AT_ONCE] = (power * response).sum(axis=1)
     return np.maximum(result, 0.0)
 
 
