@@ -1,10 +1,16 @@
 """``python -m benchmarks.risk_review``: what the review of an order, and the reservation of its exposure, takes.
 
-Several writers, each a process with a client of its own, review one order after the other; in turns with that, in the
-same processes, a bare transaction takes the same row's lock and inserts one row, so that the ratio is of one machine in
-one state. A second part has all writers ask for the same client, who wait for each other's commit. On servers of its
-own, durable as in production; latencies are of the whole transaction, from its begin to its commit, and ``cpu_ms`` is
-the writer's processor time of one, which a busy machine does not change.
+Beside each review stands a bare transaction, which takes the same row's lock and inserts one row, in turns with it and
+in the same processes, so that the ratio is of one machine in one state.
+
+``open_loop``: each writer, a process with a client of its own, begins a review at a fixed rate, whatever became of the
+one before; a latency counts from when it was due. This is what a caller meets while the platform is as busy as
+``per_s`` says. ``own_clients``, a closed loop: each writer begins the next review when the last has ended, so that as
+many as there are writers are always under way: what they meet when the machine is as busy as it can be.
+``one_client``: the same, of one client, so that they wait for each other's commit. ``one_writer``: one alone.
+
+On servers of its own, durable as in production; latencies are of the whole transaction, from its begin to its commit,
+and ``cpu_ms`` is the writer's processor time of one, which a busy machine hardly changes.
 """
 
 import argparse
@@ -16,6 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -32,20 +39,24 @@ BLOCK: Final = 25
 """So many of a kind before the other kind has its turn."""
 
 
-def ready() -> None:
-    """Make a process of the pool know the platform."""
+_together: Barrier | None = None
+
+
+def ready(together: Barrier | None = None) -> None:
+    """Make a process of the pool know the platform, and where all of them wait for each other."""
+    global _together
+    _together = together
     import django
 
     django.setup()
 
 
-def work(client_id: UUID, count: int) -> dict[str, list[float]]:
-    """Milliseconds of reviews and of bare transactions, in turns."""
+def acts(client_id: UUID) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+    """A review, a bare transaction, and what removes the reservations of both."""
     from django.db import connection, transaction
 
     from trading.brokers.base import Side
     from trading.core.ids import uuid7
-    from trading.core.scope import tenant_scope
     from trading.execution.exposure import BOOK
     from trading.risk import services as risk
     from trading.risk.limits import Proposal
@@ -73,6 +84,16 @@ def work(client_id: UUID, count: int) -> dict[str, list[float]]:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("DELETE FROM risk_reservations WHERE client_id = %s AND symbol = 'S0'", [client_id])
 
+    return review, bare, forget
+
+
+def work(client_id: UUID, count: int) -> dict[str, list[float]]:
+    """Milliseconds of reviews and of bare transactions, in turns."""
+    from django.db import connection
+
+    from trading.core.scope import tenant_scope
+
+    review, bare, forget = acts(client_id)
     took: dict[str, list[float]] = {"review": [], "bare": [], "review_cpu": [], "bare_cpu": []}
     with tenant_scope(client_id):
         for _ in range(WARM_UP):
@@ -83,6 +104,35 @@ def work(client_id: UUID, count: int) -> dict[str, list[float]]:
                 used = time.process_time()
                 took[name] += [_timed(act) for _ in range(BLOCK)]
                 took[f"{name}_cpu"].append((time.process_time() - used) * 1000 / BLOCK)
+            forget()
+        connection.close()
+    return took
+
+
+def pace(client_id: UUID, per_s: float, seconds: float, after: float) -> dict[str, list[float]]:
+    """Milliseconds from when each review, and then each bare transaction, was due; the first ``after`` seconds."""
+    from django.db import connection
+
+    from trading.core.scope import tenant_scope
+
+    review, bare, forget = acts(client_id)
+    took: dict[str, list[float]] = {"review": [], "bare": []}
+    with tenant_scope(client_id):
+        for _ in range(WARM_UP):
+            review()
+            bare()
+        forget()
+        for name, act in (("review", review), ("bare", bare)):
+            if _together is not None:
+                _together.wait()
+            begins = time.monotonic() + after
+            for number in range(int(per_s * seconds)):
+                due = begins + number / per_s
+                time.sleep(max(due - time.monotonic(), 0))
+                act()
+                took[name].append((time.monotonic() - due) * 1000)
+                if number % BLOCK == 0 and time.monotonic() < due + 0.5 / per_s:
+                    forget()  # between two, where there is the time
             forget()
         connection.close()
     return took
@@ -146,11 +196,22 @@ def measured(pool: ProcessPoolExecutor, clients: list[UUID], each: int) -> dict[
     return {**shown, "ratio_p50": round(ratio, 2), "ratio_p99": round(tails, 2)}
 
 
+def paced(pool: ProcessPoolExecutor, clients: list[UUID], per_s: float, seconds: float) -> dict[str, Any]:
+    """All writers, each at ``per_s``, and none in step with another."""
+    apart = 1 / per_s / len(clients)
+    asked = [pool.submit(pace, client, per_s, seconds, n * apart) for n, client in enumerate(clients)]
+    done = [one.result() for one in asked]
+    took = {name: [value for one in done for value in one[name]] for name in done[0]}
+    return {"per_s": per_s * len(clients), **{name: summary(took[name]) for name in took}}
+
+
 def main() -> None:
     """Measure, print, and keep the figures as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--each", type=int, default=500, help="reviews of each writer")
+    parser.add_argument("--rate", type=float, default=25, help="reviews that each writer begins a second, open loop")
+    parser.add_argument("--seconds", type=float, default=20, help="of the open loop")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     with platform():
@@ -168,8 +229,10 @@ def main() -> None:
             dials.change({"QT_MAX_GROSS_EXPOSURE": "1000000"}, by="bench")
             clients = [fill(f"Desk {number}") for number in range(options.writers)]
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.writers, mp_context=spawn, initializer=ready) as pool:
-            figures = {"writers": options.writers}
+        together = spawn.Barrier(options.writers)
+        with ProcessPoolExecutor(options.writers, spawn, ready, (together,)) as pool:
+            figures: dict[str, Any] = {"writers": options.writers}
+            figures["open_loop"] = paced(pool, clients, options.rate, options.seconds)
             figures["own_clients"] = measured(pool, clients, options.each)
             figures["one_client"] = measured(pool, clients[:1] * options.writers, options.each // 4)
         with ProcessPoolExecutor(1, mp_context=spawn, initializer=ready) as pool:
