@@ -7,6 +7,7 @@ Keys are sorted by their UTF-16 code units, nothing is spaced, numbers are writt
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Final
 
@@ -47,15 +48,22 @@ def _text(value: Json) -> str:
         case dict() | Mapping():
             if not all(isinstance(key, str) for key in value):
                 raise TypeError("the names of a JSON object are strings")
-            return "{" + ",".join([f"{_string(name)}:{_text(value[name])}" for name in sorted(value, key=_place)]) + "}"
+            return "{" + ",".join([f"{_name(name)}:{_text(value[name])}" for name in sorted(value, key=_place)]) + "}"
         case list() | Sequence() if not isinstance(value, bytes | bytearray):
             return "[" + ",".join(map(_text, value)) + "]"
     raise TypeError(f"JSON knows no {type(value).__name__}")
 
 
+@lru_cache(maxsize=1_024)
 def _place(name: str) -> bytes:
     """By what names are sorted: their UTF-16 code units."""
     return name.encode("utf-16-be", "surrogatepass")
+
+
+@lru_cache(maxsize=1_024)
+def _name(name: str) -> str:
+    """A name in quotes; kept, as it is the same few over and over."""
+    return _string(name)
 
 
 def _string(value: str) -> str:

@@ -44,7 +44,10 @@ def trial_of(config: RunConfig) -> UUID:
 
 
 def record(client_id: UUID, tried: Iterable[tuple[RunConfig, float | None]]) -> None:
-    """Count each configuration with its Sharpe ratio per bar, None where it has none; what is known counts once."""
+    """Count each configuration with its Sharpe ratio per bar, None where it has none; what is known counts once.
+
+    In one order, so that two who count the same at once wait for one another and not both for each other.
+    """
     rows = [
         Trial(
             client_id=client_id,
@@ -55,6 +58,7 @@ def record(client_id: UUID, tried: Iterable[tuple[RunConfig, float | None]]) -> 
         )
         for config, sharpe in tried
     ]
+    rows.sort(key=lambda row: (row.market, row.trial))
     Trial.objects.bulk_create(rows, ignore_conflicts=True, batch_size=AT_ONCE)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from trading.backtests import candles, services
+from trading.backtests import candles, services, trials
 from trading.backtests.models import Chunk, Kind, Run
 from trading.backtests.parsing import InvalidConfig
 from trading.backtests.sweeps import work as sweep_work
@@ -85,9 +85,8 @@ def judge(ctx: StepContext, args: SweepArguments) -> dict[str, Any]:
         except (LookupError, ValueError, sweep_work.Incomplete) as error:
             raise PermanentError(str(error)) from error
         staged = store.stage(run.id, ctx.claim.fence, artifacts)
-        tried = work.tried(figures)
-        with ctx.transaction():
-            services.finish(run, artifacts, judgement.summary, tried=tried, staged=staged, into=store)
+        with ctx.transaction():  # the trials were counted part by part
+            services.finish(run, artifacts, judgement.summary, tried=(), staged=staged, into=store)
             Chunk.objects.filter(run_id=run.id).delete()
     store.forget(run.id)
     services.prune(run.client_id, keep=settings.QT_BACKTEST_RUNS_KEPT, kinds=[Kind.SWEEP])
@@ -142,8 +141,10 @@ def _make(ctx: StepContext, run: Run, work: SweepWork, part: tuple[int, int]) ->
         figures = work.simulated(part)
     except (LookupError, ValueError) as error:
         raise PermanentError(str(error)) from error
+    tried = work.tried(figures, part[0])
     with ctx.transaction():
         keep(run, part, figures)
+        trials.record(run.client_id, tried)
 
 
 JOB = Job(

@@ -94,11 +94,11 @@ class SweepWork:
         """Everything that the sweep leaves, by name."""
         return artifacts(self.points, judgement)
 
-    def tried(self, figures: Figures) -> list[tuple[RunConfig, float | None]]:
-        """Each point's configuration and Sharpe ratio per bar."""
+    def tried(self, figures: Figures, start: int = 0) -> list[tuple[RunConfig, float | None]]:
+        """The configuration and the Sharpe ratio per bar of each point from ``start`` on."""
         column = figures.table[:, len(COLUMNS)].tolist()
         sharpes = [None if math.isnan(sharpe) else sharpe for sharpe in column]
-        return [(self.points.config(number), sharpe) for number, sharpe in enumerate(sharpes)]
+        return [(self.points.config(number), sharpe) for number, sharpe in enumerate(sharpes, start)]
 
 
 def keep(run: Run, part: Part, figures: Figures) -> None:
