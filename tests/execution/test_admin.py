@@ -51,6 +51,17 @@ def test_every_page_opens_and_none_can_be_changed(desk: Client, market: None, ve
     assert holding.quantity == 1
 
 
+def test_only_what_is_there_is_linked_as_an_order_s_origin(desk: Client, market: None, browser: Browser) -> None:
+    """A run that is not kept, or was never; and the order in whose place another stands."""
+    first, second = intend(desk, buy(), buy(symbol="BBB", price="50"))
+    Order.objects.filter(id=second.id).update(run_id=first.id, sequence=1)
+    page = browser.get(f"/admin/execution/order/{first.id}/change/").content.decode()
+    assert "none, or no longer kept" in page
+    assert "/admin/jobs/jobrun/0" not in page
+    page = browser.get(f"/admin/execution/order/{second.id}/change/").content.decode()
+    assert f'<a href="/admin/execution/order/{first.id}/change/">{first.id}</a>' in page
+
+
 def test_the_halt_asks_first_and_then_holds(browser: Browser) -> None:
     assert browser.get("/admin/risk/guard/1/halt/").status_code == 200
     assert not Guard.objects.get(id=1).halted

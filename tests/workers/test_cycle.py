@@ -20,6 +20,7 @@ from trading.brokers.adapters.paper import PaperBroker
 from trading.brokers.base import BrokerUnavailable, OrderReport, OutcomeUnknown, Ticket
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.services import open_paper_account
+from trading.execution import selectors
 from trading.execution.models import Fill, Order, OrderState, PortfolioSnapshot, Position
 from trading.jobs import runner, services
 from trading.jobs.models import JobQueue, JobRun
@@ -140,6 +141,8 @@ def test_a_cycle_turns_targets_into_fills(desk: Client, rows: dict[str, list[Row
     marks = {symbol: Decimal(_until(rows[symbol], "2013-02-01")[-1]["close"]) for symbol in SYMBOLS}
     worth = sum((row.quantity * marks[row.symbol] for row in Position.objects.all()), Decimal(0))
     assert kept.gross_exposure == worth.quantize(Decimal("1e-8"))
+    assert selectors.gross_exposure(desk.id) == kept.gross_exposure
+    assert run.returned["snapshot"]["gross_exposure"] == f"{kept.gross_exposure:.2f}"
     assert kept.equity == PaperAccount.objects.get().cash + kept.gross_exposure
 
 

@@ -22,7 +22,7 @@ from trading.execution.planning import Planned, Rules, fit, plan
 from trading.execution.states import OrderState
 from trading.jobs.context import StepContext
 from trading.risk.models import Guard, Reservation
-from trading.tenants.models import Client
+from trading.tenants.models import Client, Role, User
 from workers.jobs import execution_cycle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,7 +134,7 @@ def test_what_is_held_elsewhere_is_not_sold_here(desk: Client) -> None:
 
 
 def test_one_figure_of_exposure_everywhere(desk: Client, settings: Settings) -> None:
-    """20 of 50 and 3 of 70, of two clients: 1,210, to the scheduler, to Prometheus and to all who ask."""
+    """20 of 50 and 3 of 70, of two clients: 1,210 in the API, to the scheduler, to Prometheus and on the pages."""
     other = Client.objects.create(name="Other")
     for client, quantity, price in ((desk, 20, 50), (other, -3, 70)):
         for old in (True, False):
@@ -149,6 +149,12 @@ def test_one_figure_of_exposure_everywhere(desk: Client, settings: Settings) -> 
     found = re.search(r"^execution_gross_exposure (\S+)$", text, re.MULTILINE)
     assert found is not None
     assert Decimal(found.group(1)) == Decimal(1_210)
+    told = Http().get("/risk", headers={"X-Admin-Token": settings.QT_ADMIN_TOKEN}).json()
+    assert Decimal(told["gross_exposure"]) == Decimal(1_210)
+    for role, client, shown in ((Role.OPERATOR, None, "1,210.00"), (Role.READ_ONLY, desk, "1,000.00")):
+        browser = Http()
+        browser.force_login(User.objects.create_user(f"{role}", role=role, client=client))
+        assert f"<dt>Gross exposure</dt><dd>{shown}</dd>" in browser.get("/app/risk").content.decode()
 
 
 def test_a_snapshot_is_of_what_is_held_now(desk: Client) -> None:

@@ -18,6 +18,7 @@ from trading.execution import changes, outcomes
 from trading.execution.models import Adjustment, Difference, Fill, Order, PortfolioSnapshot, Position, Reconciliation
 from trading.execution.states import OrderState
 from trading.jobs.admin import Ledger
+from trading.jobs.models import JobRun
 from trading.jobs.services import enqueue
 
 RECONCILE = "order-reconcile"
@@ -133,11 +134,12 @@ class OrderAdmin(_Book):
         return order.get_state_display()
 
     @display(description="Run")
-    def shown_run(self, order: Order) -> SafeString:
-        """The run that intended it; retention may have removed that since."""
-        return format_html(
-            '<a href="{}">{}</a>', reverse("admin:jobs_jobrun_change", args=[order.run_id]), order.run_id
-        )
+    def shown_run(self, order: Order) -> SafeString | str:
+        """The run that intended it, or the order in whose place it stands; adopted ones have neither."""
+        for model, route in ((JobRun, "admin:jobs_jobrun_change"), (Order, "admin:execution_order_change")):
+            if model.objects.filter(id=order.run_id).exists():
+                return format_html('<a href="{}">{}</a>', reverse(route, args=[order.run_id]), order.run_id)
+        return "none, or no longer kept"
 
 
 @admin.register(Fill)

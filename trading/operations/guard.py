@@ -10,6 +10,7 @@ from django.utils import timezone
 from trading.core import dials
 from trading.core.models import ChangedSetting
 from trading.execution import exposure
+from trading.execution.selectors import gross_exposure
 from trading.marketdata import selectors as market
 from trading.operations.platform import plain
 from trading.risk.limits import modules
@@ -32,6 +33,7 @@ def described() -> dict[str, Any]:
         "reason": guard.reason,
         "changed_by": guard.changed_by,
         "changed_at": _time(guard.changed_at),
+        "gross_exposure": str(gross_exposure()),
         "limits": {name: _limit(name, values) for name in _settings()},
         "trades": _trades(guard.trades_since, now),
         "overrides": {

@@ -51,6 +51,7 @@ class GuardSerializer(Shape):
     reason = serializers.CharField(help_text="Of the last change of a switch.")
     changed_by = serializers.CharField()
     changed_at = serializers.DateTimeField()
+    gross_exposure = serializers.CharField(help_text="Of all clients, as their last snapshots show it.")
     limits = serializers.DictField(help_text="By setting; null: no limit.")
     trades = serializers.DictField(help_text="Since midnight (UTC) and in 24 hours, from the last reset on.")
     overrides = serializers.DictField(help_text="What operators have changed, and whose circuit breakers are open.")

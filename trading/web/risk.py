@@ -8,6 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from trading.execution.limits_in_use import limits_in_use
+from trading.execution.selectors import gross_exposure
 from trading.jobs.access import is_operator
 from trading.risk import halts, switches
 from trading.risk.models import Guard, RiskAccount
@@ -35,6 +36,7 @@ def show(request: PageRequest) -> HttpResponse:
         "autonomous": settings.AUTONOMOUS_ENABLED,
         "is_operator": is_operator(request.user),
         "client": client,
+        "gross_exposure": gross_exposure(None if client is None else client.id),
     }
     if client is not None:
         account = RiskAccount.objects.filter(client=client).first()
