@@ -38,8 +38,6 @@ class Desk(ABC):
     name: ClassVar[str]
     deduplicates: ClassVar[bool]
     """Whether an id is taken once only, so that sending it again is safe."""
-    refuses_late: ClassVar[bool] = False
-    """Whether an order that it does not show after a minute was never taken."""
     prices: ClassVar[Mapping[str, str]]
     """The symbols that are traded, with the last close of each."""
     environment: ClassVar[Mapping[str, str]]
@@ -142,7 +140,6 @@ class OverHttp(Desk):
 class Binance(OverHttp):
     name = "binance"
     deduplicates = False
-    refuses_late = True
     prices: ClassVar = {"ETHUSDT": "3000"}
     environment: ClassVar = {"QT_EXECUTION_EXCHANGE": "binance", "QT_MAX_NOTIONAL_PER_TRADE": "1000"}
     setting = "QT_EXECUTION_BINANCE_URL"

@@ -186,27 +186,16 @@ class Drill:
         began = time.monotonic()
         if who == "login":
             self._end_login()  # it may have missed its step
-        done = self._recover_at_last(UUID(run_id), self._recover(UUID(run_id)))
+        done = self._recover(UUID(run_id), settle_after=IN_FLIGHT_SECONDS)
         if done.last("state") is None:
             self.hung.append(f"recovery of {run_id} after {who} at {point}: {done.status}")
         self.attempts.append(Attempt(point, who, died, UUID(run_id), time.monotonic() - began, str(done.last("state"))))
         return died
 
-    def _recover_at_last(self, run_id: UUID, done: Ended) -> Ended:
-        """A minute later: by then some venues are known not to have an order."""
-        if not self.desk.refuses_late or not done.last("unsure"):
-            return done
-        time.sleep(IN_FLIGHT_SECONDS)
-        self._database.execute(
-            "UPDATE orders SET sent_at = sent_at - interval '1 minute' WHERE run_id = %s AND state = 'unknown'",
-            [run_id],
-        )
-        return self._recover(run_id)
-
-    def _recover(self, run_id: UUID) -> Ended:
+    def _recover(self, run_id: UUID, *, settle_after: float | None = None) -> Ended:
         self._have_login()
         self._pass_time()
-        recover = partial(senders.recover, run_id=run_id, without=self.without)
+        recover = partial(senders.recover, run_id=run_id, without=self.without, settle_after=settle_after)
         process = fork(recover, self._log)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while process.is_running() and time.monotonic() < deadline:
@@ -268,7 +257,8 @@ class Drill:
             if (is_over and time.monotonic() > settles_at) or took > RESOLVED_SECONDS:
                 break
             time.sleep(0.3)
-        self._recover_at_last(run_id, done)
+        if done.last("unsure"):
+            self._recover(run_id, settle_after=0)
         self.endured.append((case, took))
         print(f"  {took:5.1f} s: {case}", flush=True)
 

@@ -3,11 +3,14 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connections
+from django.db.models import F
 from kombu import pools
 
 from tests.faults.orders import sabotage
@@ -31,6 +34,11 @@ FIRST_STEP = "risk"
 """Of the cycle, where orders are reviewed and intended: from there on a sender's steps are counted."""
 
 
+PAST = (
+    {"sent_at": F("sent_at") - timedelta(minutes=2)},
+    {"missed_at": F("missed_at") - timedelta(seconds=10)},
+)
+"""What time would do to an order that the venue does not have, between one question and the next."""
 UNSURE = (OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN)
 """Of such an order it is not known what became of it."""
 
@@ -87,10 +95,12 @@ def recover(
     places: Mapping[int, str] | None = None,
     fatal: Point | None = None,
     without: str | None = None,
+    settle_after: float | None = None,
 ) -> None:
     """What production does after a death: the run is put back and finished, then the account is compared.
 
-    Leases and delays are over by now: the drill has moved them into the past. Dies at ``fatal``.
+    Leases and delays are over by now: the drill has moved them into the past. So is the venue's booking horizon where
+    ``settle_after`` is given, the seconds until what is under way has arrived. Dies at ``fatal``.
     """
     start_afresh(without)
     steps = Steps(lambda point: tell(point=point), fatal, on=True)
@@ -101,16 +111,27 @@ def recover(
         finish(run_id)
         run = JobRun.objects.get(id=run_id)
         assert run.client_id is not None
-        finish(services.enqueue(COMPARISON, client_id=run.client_id).run.id)
-        unsure = Order.objects.filter(run_id=run_id, state__in=UNSURE).count()
-    tell(state=run.state, error=run.error_message, unsure=unsure)
+        compare(run.client_id)
+        unsure = Order.objects.filter(run_id=run_id, state__in=UNSURE)
+        if settle_after is not None and unsure.exists():
+            time.sleep(settle_after)
+            for past in PAST:
+                unsure.update(**past)
+                compare(run.client_id)
+        tell(state=run.state, error=run.error_message, unsure=unsure.count())
 
 
-def finish(run_id: UUID, tries: int = 12) -> None:
+def compare(client_id: UUID) -> None:
+    """Compare a client's accounts once, though the job would do so again soon."""
+    run = services.enqueue(COMPARISON, client_id=client_id).run
+    finish(run.id, until=(*FINAL, State.SNOOZED))
+
+
+def finish(run_id: UUID, tries: int = 12, until: Collection[str] = FINAL) -> None:
     """Execute a run to its end, without the delays between its attempts."""
-    for _ in range(tries):
+    for number in range(tries):
         run = JobRun.objects.get(id=run_id)
-        if run.state in FINAL:
+        if run.state in until and (number or run.state in FINAL):
             return
         JobRun.objects.filter(id=run_id).exclude(state=State.RUNNING).update(scheduled_at=ledger.database_now())
         if run.client_id is not None:

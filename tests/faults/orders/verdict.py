@@ -12,7 +12,7 @@ from tests.faults.orders.desks import Booked, Desk
 
 UNSURE = frozenset({"intended", "sent", "unknown"})
 LIVE = frozenset({"intended", "sent", "unknown", "open", "partially_filled"})
-NEVER_WENT = frozenset({"refused", "intended", "withdrawn"})
+NEVER_WENT = frozenset({"refused", "intended", "withdrawn", "not_booked"})
 _ORDERS = """
 SELECT o.client_order_id, o.state, o.reason, r.client_order_id IS NOT NULL
   FROM orders o LEFT JOIN risk_reservations r USING (client_order_id) WHERE o.broker = %s
@@ -62,7 +62,9 @@ def of(
             own for own in ours if ours[own].state == "rejected" and own in books and books[own].orders
         ],
         "orders that the venue has and we are unsure of": [own for own in unsure if own in books and books[own].orders],
-        "orders that the venue cannot have and we are unsure of": unsure if desk.refuses_late else [],
+        "orders that the venue does not have and we are unsure of": [
+            f"{own} {ours[own].state}: {ours[own].reason}" for own in unsure if not (own in books and books[own].orders)
+        ],
         "orders that we hold for traded and the venue does not have": [
             own for own in ours if ours[own].fills and not (own in books and books[own].orders)
         ],
@@ -90,7 +92,6 @@ def of(
         "booked": sum(booked.orders for booked in books.values()),
         "trades": sum(len(booked.trades) for booked in books.values()),
         "received": sum(booked.received for booked in books.values()),
-        "unknown_and_not_at_the_venue": sum(not (own in books and books[own].orders) for own in unsure),
     }
     return figures, wrong
 
