@@ -74,6 +74,9 @@ class Desk(ABC):
     def heal(self) -> None:
         """Let nothing fail any more."""
 
+    def pass_time(self) -> None:  # noqa: B027  # not every venue counts
+        """Its limits are free again."""
+
     @abstractmethod
     def restart(self) -> None:
         """A power cut."""
@@ -147,6 +150,9 @@ class Binance(OverHttp):
 
     def _relax(self) -> None:
         self.venue.tell("/limits", weight_per_minute=10_000_000)
+
+    def pass_time(self) -> None:
+        self.venue.tell("/windows")
 
     def account(self, number: int) -> dict[str, Any]:
         key, secret = f"drill-key-{number}", f"drill-secret-{number}"

@@ -1,10 +1,11 @@
 """One drill at one venue: a sender dies at each of its steps, time and again, and what it left is recovered."""
 
-import importlib
+import gc
 import random
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,12 +31,14 @@ RESOLVED_SECONDS = 60.0
 IN_FLIGHT_SECONDS = 0.5
 """What a dead sender has sent is at the venue after so long."""
 ENDS = ("succeeded", "failed", "cancelled")
-TRACES = 2
+TRACES = 4
 UNDER_WAY = re.compile(r"sent (the rest of POST \S*order|an order to the gateway)")
 """The step at which an order is out, and no answer read."""
 TRIES = 4
 WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
 """The first such step is the intent, the last is the outcome."""
+GOES_OUT = re.compile(r"^committing audit_heads, audit_log, orders$")
+QUESTION_ROUNDS = 10
 
 
 def prepare(tell: Tell, *, desk: Desk) -> None:
@@ -83,6 +86,8 @@ class Drill:
     attempts: list[Attempt] = field(default_factory=list)
     endured: list[tuple[faults.Case, float]] = field(default_factory=list)
     hung: list[str] = field(default_factory=list)
+    questions: set[Point] = field(default_factory=set)
+    """Those of the sender's steps at which nothing was sent yet that could change anything."""
     _number: int = 0
     _login: Process | None = None
 
@@ -99,8 +104,7 @@ class Drill:
             if prepared.status != 0:
                 raise RuntimeError(f"nothing to begin with: {self._log.read_text()[-4000:]}")
             traces = self._trace()
-            steps = [(who, point) for who, points in traces.items() for point in points]
-            plan = [pair for _ in range(self.rounds) for pair in self.rng.sample(steps, len(steps))]
+            plan = self._plan(traces)
             for number, (who, point) in enumerate(plan, 1):
                 if self.minutes is not None and time.monotonic() - began > self.minutes * 60:
                     break
@@ -145,6 +149,20 @@ class Drill:
             "examples": {name: found[:5] for name, found in wrong.items() if found},
         }
 
+    def _plan(self, traces: Mapping[str, list[Point]]) -> list[tuple[str, Point]]:
+        """Who dies where, in an order drawn by the seed, round after round.
+
+        Between the intent and the commit that it goes out a sender only asks: there it dies a tenth as often.
+        """
+        plan: list[tuple[str, Point]] = []
+        for number in range(self.rounds):
+            steps = [
+                (who, point) for who, points in traces.items() for point in points
+                if not (who == "sender" and point in self.questions) or number % QUESTION_ROUNDS == 0
+            ]  # fmt: skip
+            plan += self.rng.sample(steps, len(steps))
+        return plan
+
     def _connect(self) -> "psycopg.Connection[Any]":
         """The drill's own connection, which sees and moves everything."""
         return psycopg.connect(self.stack.postgres.url("quantum", "postgres"), autocommit=True)
@@ -154,9 +172,7 @@ class Drill:
 
         Those that come every time: what is read together, and so how often, may differ.
         """
-        first, _ = self._send(None)
-        for module in first.last("modules") or []:  # what is loaded here, no process has to load
-            importlib.import_module(module)
+        self._warm_up()
         seen: dict[str, list[list[Point]]] = {"sender": [], "login": []}
         for _ in range(TRACES):
             ended, login = self._send(None)
@@ -167,10 +183,22 @@ class Drill:
         traces = {who: [point for point in runs[0] if all(point in run for run in runs)] for who, runs in seen.items()}
         return {who: self._of_submit(points) for who, points in traces.items() if points}
 
+    def _warm_up(self) -> None:
+        """Do here once what every sender does: what this process has loaded and worked out, no child has to."""
+        self._have_login()
+        self._number += 1
+        senders.warm_up(
+            broker=self.desk.name, credentials=self.desk.account(self._number), client_id=self.desk.client_id
+        )
+        gc.collect()
+        gc.freeze()  # or each child's collector would copy all of it
+
     def _of_submit(self, points: list[Point]) -> list[Point]:
         """From the intent to the outcome and what is written after that of the run; or some of these."""
         writing = [number for number, point in enumerate(points) if WRITES_AN_ORDER.search(point.step)]
         inner = points[writing[0] : writing[-1] + 5] if writing else points
+        commits = [number for number, point in enumerate(inner) if GOES_OUT.search(point.step)]
+        self.questions |= set(inner[2 : commits[0]]) if len(writing) >= 4 and commits else set()
         if self.steps_at_most is None:
             return inner
         chosen = self.rng.sample(range(len(inner)), min(self.steps_at_most, len(inner)))
@@ -292,6 +320,7 @@ class Drill:
         """Leases have run out, delays are over, the venue's limits are free again."""
         self._database.execute("UPDATE job_runs SET lease_until = now() - interval '1 ms' WHERE state = 'running'")
         self._database.execute("DELETE FROM broker_budgets")
+        self.desk.pass_time()
         if self.desk.client_id is not None and self._login is None:
             self._database.execute("UPDATE ibkr_logins SET leased_until = now()")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import sys
+import threading
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
@@ -63,6 +63,7 @@ def send(
     places: Mapping[int, str],
     fatal: Point | None,
     without: str | None = None,
+    watched: bool = True,
 ) -> None:
     """Run an execution cycle of a client, a new one if none is given, as a worker does; die at ``fatal``."""
     start_afresh(without)
@@ -74,13 +75,28 @@ def send(
             connect(client, broker, credentials)
         run = services.enqueue(CYCLE, client_id=client).run
     tell(client=client, run=run.id)
-    watch(steps, places)
+    if watched:
+        watch(steps, places)
     state: State | None = State.QUEUED
     while state is State.QUEUED:
         with platform_scope():
             steps.on = steps.on or JobRun.objects.get(id=run.id).step == FIRST_STEP
         state = runner.execute(run.id, worker=f"drill/{os.getpid()}", code_version="drill")
-    tell(state=state, modules=sorted(sys.modules))
+    tell(state=state)
+
+
+def warm_up(*, broker: str, credentials: Mapping[str, Any], client_id: UUID | None) -> None:
+    """An execution and a comparison in the drill's own process, which keeps nothing open after them."""
+    told: dict[str, Any] = {}
+    send(told.update, broker=broker, credentials=credentials, client_id=client_id, places={}, fatal=None, watched=False)
+    recover(told.update, run_id=told["run"])
+    connections.close_all()
+    channel.client().close()
+    start_afresh(None)
+    if told["state"] != State.SUCCEEDED:
+        raise RuntimeError(f"an execution failed by itself: {told}")
+    if threading.active_count() > 1:
+        raise RuntimeError(f"a process with threads is not to be forked: {threading.enumerate()}")
 
 
 def connect(client_id: UUID, broker: str, credentials: Mapping[str, Any]) -> None:

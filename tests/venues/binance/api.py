@@ -63,12 +63,16 @@ class BinanceVenue(Venue):
         return milliseconds(self.offset)
 
     def control(self, request: Request) -> Response:
-        """``/market`` symbol, bids, asks · ``/limits`` · ``/clock`` offset · ``/account`` key, secret, balances."""
+        """``/market`` symbol, bids, asks · ``/limits`` · ``/windows``, which then begin anew · ``/clock`` offset ·
+        ``/account`` key, secret, balances.
+        """
         fields = json.loads(request.body or b"{}")
         match request.path:
             case "/market":
                 with self.ledger.transaction() as connection:
                     Book(connection, self.now()).set_market(fields["symbol"], fields["bids"], fields["asks"])
+            case "/windows":
+                self.limits.begin_anew()
             case "/limits":
                 for name, value in fields.items():
                     setattr(self.limits, name, value)

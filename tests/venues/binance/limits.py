@@ -31,6 +31,11 @@ class Limits:
     _refused: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def begin_anew(self) -> None:
+        """As if every window had just begun."""
+        with self._lock:
+            self._used.clear()
+
     def weigh(self, address: str, method: str, path: str, *, has_symbol: bool, now: float) -> dict[str, str]:
         """Count a request of ``address``; the headers that say so."""
         weight = WEIGHTS.get((method, path), 1)
