@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.orders.desks import DESKS
+from tests.faults.orders.report import merged, table
 
 SABOTAGE = ("intent", "asking", "unknown", "care", "fills")
 
@@ -24,6 +25,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=50, help="how often a sender dies at each of its steps")
     parser.add_argument("--steps", type=int, default=None, help="only so many of the steps, drawn from the seed")
     parser.add_argument("--faults", type=int, default=None, help="only so many of the venue's faults; 0: none")
+    parser.add_argument("--lanes", type=int, default=1, help="processes for each venue, which share its rounds")
+    parser.add_argument("--at-once", type=int, default=2, help="processes that run at the same time")
     parser.add_argument("--minutes", type=float, help="kill nobody any more after so long")
     parser.add_argument("--seed", type=int, default=None, help="of the order of deaths; drawn when left out")
     parser.add_argument("--without", choices=SABOTAGE, help="take this out of the code: the drill must fail")
@@ -36,20 +39,28 @@ def main(argv: list[str]) -> int:
     options = arguments(argv)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     venues = options.venue or sorted(DESKS)
-    if len(venues) > 1:
+    if len(venues) > 1 or options.lanes > 1:
         return _each(venues, options, seed)
     print(f"{venues[0]}, seed {seed}", flush=True)
     began = time.monotonic()
     report = _drill(venues[0], options, seed)
     report = {"seed": seed, "without": options.without, "whole_seconds": round(time.monotonic() - began, 1), **report}
-    for name, value in report.items():
-        if name not in ("deaths_by_step", "steps"):
-            print(f"  {name:<34} {value if isinstance(value, str) else json.dumps(value)}")
     if options.json:
         options.json.write_text(json.dumps(report, indent=2))
-    held = not any(report["wrong"].values())
-    print("held" if held else "NOT HELD", flush=True)
-    return 0 if held else 1
+    return _tell([report])
+
+
+def _tell(reports: list[dict[str, Any]]) -> int:
+    """Print the table, and what did not hold; 0 when everything did."""
+    print(table(reports))
+    wrong = {
+        f"{one['venue']}: {name}": (count, one["examples"].get(name))
+        for one in reports for name, count in one["wrong"].items() if count
+    }  # fmt: skip
+    for name, (count, examples) in wrong.items():
+        print(f"  {name}: {count}, such as {examples}")
+    print("NOT HELD" if wrong else "held", flush=True)
+    return 1 if wrong else 0
 
 
 def _drill(venue: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -90,23 +101,39 @@ def _drill(venue: str, options: argparse.Namespace, seed: int) -> dict[str, Any]
 
 
 def _each(venues: list[str], options: argparse.Namespace, seed: int) -> int:
-    """A process for each venue, one after another: the settings name one."""
-    reports, status = [], 0
-    for venue in venues:
-        report = Path(tempfile.gettempdir()) / f"qt-orders-{secrets.token_hex(4)}.json"
-        command = [sys.executable, "-m", "tests.faults.orders", "--venue", venue, "--json", str(report)]
-        command += ["--seed", str(seed), "--rounds", str(options.rounds)]
-        command += ["--steps", str(options.steps)] if options.steps is not None else []
-        command += ["--faults", str(options.faults)] if options.faults is not None else []
-        command += ["--minutes", str(options.minutes)] if options.minutes is not None else []
-        command += ["--without", options.without] if options.without else []
-        status |= subprocess.run(command).returncode
-        if report.exists():
-            reports.append(json.loads(report.read_text()))
-            report.unlink()
+    """A process for each lane of each venue, since the settings name one venue; then all of them as one."""
+    waiting = [(venue, lane) for lane in range(options.lanes) for venue in venues]
+    running: list[subprocess.Popen[bytes]] = []
+    files: dict[str, list[Path]] = {venue: [] for venue in venues}
+    while waiting or running:
+        while waiting and len(running) < options.at_once:
+            venue, lane = waiting.pop(0)
+            files[venue].append(Path(tempfile.gettempdir()) / f"qt-orders-{secrets.token_hex(4)}.json")
+            running.append(subprocess.Popen(_lane(venue, lane, options, seed, files[venue][-1])))
+        time.sleep(0.2)
+        running = [process for process in running if process.poll() is None]
+    reports = []
+    for venue, written in files.items():
+        if not all(file.exists() for file in written):
+            print(f"{venue}: a drill ended without a report", flush=True)
+            return 1
+        reports.append(merged([json.loads(file.read_text()) for file in written]))
+        for file in written:
+            file.unlink()
     if options.json:
         options.json.write_text(json.dumps(reports, indent=2))
-    return status
+    return _tell(reports)
+
+
+def _lane(venue: str, lane: int, options: argparse.Namespace, seed: int, report: Path) -> list[str]:
+    """The command of one process: its share of the rounds, and the faults in the first lane alone."""
+    rounds = len(range(lane, options.rounds, options.lanes))
+    values = {
+        "--venue": venue, "--json": report, "--seed": seed + lane, "--rounds": rounds, "--steps": options.steps,
+        "--faults": options.faults if lane == 0 else 0, "--minutes": options.minutes, "--without": options.without,
+    }  # fmt: skip
+    named = [[name, str(value)] for name, value in values.items() if value is not None]
+    return [sys.executable, "-m", "tests.faults.orders", *(word for pair in named for word in pair)]
 
 
 if __name__ == "__main__":

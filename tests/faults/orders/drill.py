@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +17,13 @@ import psycopg
 from tests.faults.orders import faults, senders, verdict
 from tests.faults.orders.desks import Desk
 from tests.faults.orders.processes import Ended, Process, Tell, fork
+from tests.faults.orders.report import seconds
 from tests.faults.orders.steps import Point
 from tests.faults.stack import Stack
 from trading.core.scope import platform_scope
 from trading.marketdata.models import Candle
 from trading.tenants.models import Client
+from workers.jobs.order_reconcile import SOON
 
 BARS = 70
 PATIENCE_SECONDS = 60.0
@@ -35,6 +36,7 @@ TRACES = 4
 UNDER_WAY = re.compile(r"sent (the rest of POST \S*order|an order to the gateway)")
 """The step at which an order is out, and no answer read."""
 TRIES = 4
+TELL_SECONDS = 20.0
 WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
 """The first such step is the intent, the last is the outcome."""
 GOES_OUT = re.compile(r"^committing audit_heads, audit_log, orders$")
@@ -105,49 +107,60 @@ class Drill:
                 raise RuntimeError(f"nothing to begin with: {self._log.read_text()[-4000:]}")
             traces = self._trace()
             plan = self._plan(traces)
-            for number, (who, point) in enumerate(plan, 1):
-                if self.minutes is not None and time.monotonic() - began > self.minutes * 60:
-                    break
-                # How often an answer comes in parts differs, so that a step may be missed.
-                any(self._attempt(who, point) for _ in range(TRIES))
-                if number % 100 == 0:
-                    print(f"  {number} of {len(plan)} deaths", flush=True)
+            self._kill(plan, began)
             for case in faults.cases(self.desk, self.rng, self.cases):
                 self._endure(case)
+            not_booked = self._lose_one() if self.cases is None else None
             self._end_login()
             figures, wrong = verdict.of(self._database, self.desk, self.desk.books())
         finally:
             self._end_login()
             self._database.close()
         died = Counter(f"{attempt.who}: {attempt.point}" for attempt in self.attempts if attempt.died)
+        steps = [f"{who}: {point}" for who, points in traces.items() for point in points]
         wrong |= {
-            "steps at which nobody died": [
-                str(point) for who, points in traces.items() for point in points
-                if self.rounds and not died[f"{who}: {point}"]
-            ],
+            "steps at which nobody died": [step for step in steps if self.rounds and not died[step]],
             "runs that did not end": [
                 f"{attempt.run_id} {attempt.state}" for attempt in self.attempts if attempt.state not in ENDS
             ],
             "processes that hung": self.hung,
             "orders not resolved within a minute of the venue's return": [
-                f"{case}: {seconds:.0f} s" for case, seconds in self.endured if seconds > RESOLVED_SECONDS
+                f"{case}: {took:.0f} s" for case, took in self.endured if took > RESOLVED_SECONDS
+            ],
+            "orders not known to be nowhere within a minute": [
+                f"{took:.0f} s" for took in [not_booked] if took is not None and took > RESOLVED_SECONDS
             ],
         }  # fmt: skip
         return {
             "venue": self.desk.name,
             "seconds": round(time.monotonic() - began, 1),
-            "steps": {who: [str(point) for point in points] for who, points in traces.items()},
+            "rounds": self.rounds,
+            "steps": steps,
+            "questions": [f"sender: {point}" for point in self.questions],
             "deaths": sum(died.values()),
-            "deaths_at_least": min(died[f"{who}: {point}"] for who, points in traces.items() for point in points),
             "deaths_by_step": dict(died),
-            **_seconds("recovery", [attempt.recovery_seconds for attempt in self.attempts]),
+            **seconds("recovery", [attempt.recovery_seconds for attempt in self.attempts]),
             "faults": len(self.endured),
             "faults_by_kind": dict(Counter(case.fault for case, _ in self.endured)),
-            **_seconds("resolved", [seconds for _, seconds in self.endured]),
+            **seconds("resolved", [took for _, took in self.endured]),
+            "not_booked_seconds": not_booked,
             **figures,
             "wrong": {name: len(found) for name, found in wrong.items()},
             "examples": {name: found[:5] for name, found in wrong.items() if found},
         }
+
+    def _kill(self, plan: list[tuple[str, Point]], began: float) -> None:
+        told = time.monotonic()
+        for number, (who, point) in enumerate(plan, 1):
+            # How often an answer comes in parts differs, so that a step may be missed.
+            any(self._attempt(who, point) for _ in range(TRIES))
+            now = time.monotonic()
+            if self.minutes is not None and now - began > self.minutes * 60:
+                break
+            if now - told > TELL_SECONDS:
+                told, each = now, (now - began) / number
+                left = each * (len(plan) - number) / 60
+                print(f"  {self.desk.name}: {number} of {len(plan)} deaths, {left:.0f} min left", flush=True)
 
     def _plan(self, traces: Mapping[str, list[Point]]) -> list[tuple[str, Point]]:
         """Who dies where, in an order drawn by the seed, round after round.
@@ -288,7 +301,19 @@ class Drill:
         if done.last("unsure"):
             self._recover(run_id, settle_after=0)
         self.endured.append((case, took))
-        print(f"  {took:5.1f} s: {case}", flush=True)
+        print(f"  {self.desk.name}: resolved after {took:4.1f} s: {case}", flush=True)
+
+    def _lose_one(self) -> float:
+        """The seconds, at production's own pace, until an order that was lost on its way is known to be nowhere."""
+        self._pass_time()
+        self._have_login()
+        self.desk.fail_order(faults.TO_AN_ORDER[type(self.desk)]["request lost"])
+        run_id = UUID(self._start(None).wait(PATIENCE_SECONDS).last("run"))
+        self.desk.heal()
+        began = time.monotonic()
+        while self._recover(run_id).last("unsure") != 0 and time.monotonic() - began < 2 * RESOLVED_SECONDS:
+            time.sleep(SOON.total_seconds())
+        return round(time.monotonic() - began, 1)
 
     def _is_under_way(self, process: Process, before: int) -> bool:
         told = [Point(*message["point"]) for message in process.told() if "point" in message]
@@ -346,10 +371,3 @@ class Drill:
         if self._login is not None:
             self._login.end()
             self._login = None
-
-
-def _seconds(what: str, took: list[float]) -> dict[str, float | None]:
-    return {
-        f"{what}_seconds_median": round(median(took), 2) if took else None,
-        f"{what}_seconds_max": round(max(took), 2) if took else None,
-    }
