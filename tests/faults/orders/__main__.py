@@ -5,6 +5,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Drill one venue after another; 0 when everything held."""
     options = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     venues = options.venue or sorted(DESKS)
     if len(venues) > 1 or options.lanes > 1:
@@ -84,14 +86,18 @@ def _drill(venue: str, options: argparse.Namespace, seed: int) -> dict[str, Any]
 
     django.setup()
     from runtime.folder import DataFolder
+    from tests.faults.orders import senders
     from tests.faults.orders.drill import Drill
+    from tests.faults.orders.processes import fork
     from tests.faults.stack import Stack
     from workers.jobs import discover
 
     discover()
     try:
         with Stack(DataFolder(folder), seed=seed) as stack:
-            stack.migrate()
+            migrated = fork(senders.migrate, folder / "logs" / "migrate.log").wait(180)
+            if migrated.status != 0:
+                raise RuntimeError((folder / "logs" / "migrate.log").read_text()[-4000:])
             drill = Drill(
                 stack, desk, seed, options.rounds, options.without, options.steps, options.faults, options.minutes
             )
@@ -105,13 +111,18 @@ def _each(venues: list[str], options: argparse.Namespace, seed: int) -> int:
     waiting = [(venue, lane) for lane in range(options.lanes) for venue in venues]
     running: list[subprocess.Popen[bytes]] = []
     files: dict[str, list[Path]] = {venue: [] for venue in venues}
-    while waiting or running:
-        while waiting and len(running) < options.at_once:
-            venue, lane = waiting.pop(0)
-            files[venue].append(Path(tempfile.gettempdir()) / f"qt-orders-{secrets.token_hex(4)}.json")
-            running.append(subprocess.Popen(_lane(venue, lane, options, seed, files[venue][-1])))
-        time.sleep(0.2)
-        running = [process for process in running if process.poll() is None]
+    try:
+        while waiting or running:
+            while waiting and len(running) < options.at_once:
+                venue, lane = waiting.pop(0)
+                files[venue].append(Path(tempfile.gettempdir()) / f"qt-orders-{secrets.token_hex(4)}.json")
+                running.append(subprocess.Popen(_lane(venue, lane, options, seed, files[venue][-1])))
+            time.sleep(0.2)
+            running = [process for process in running if process.poll() is None]
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
     reports = []
     for venue, written in files.items():
         if not all(file.exists() for file in written):

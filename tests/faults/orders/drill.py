@@ -32,7 +32,7 @@ RESOLVED_SECONDS = 60.0
 IN_FLIGHT_SECONDS = 0.5
 """What a dead sender has sent is at the venue after so long."""
 ENDS = ("succeeded", "failed", "cancelled")
-TRACES = 4
+TRACES = 3
 UNDER_WAY = re.compile(r"sent (the rest of POST \S*order|an order to the gateway)")
 """The step at which an order is out, and no answer read."""
 TRIES = 4

@@ -10,7 +10,7 @@ from tests.venues.server import TURNED_AWAY
 
 HANG = 2 * TIMEOUT_SECONDS
 LATE = 2 * TIMEOUT_SECONDS
-VERY_LATE = 4.0
+VERY_LATE = 3.0
 Answer = Mapping[str, Any]
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.management import call_command
 from django.db import connections
 from django.db.models import F
 from kombu import pools
@@ -52,6 +53,12 @@ def start_afresh(without: str | None) -> None:
     app._pool = app.amqp._producer_pool = None  # type: ignore[attr-defined]  # lacking in the stubs
     if without:
         sabotage.KNOWN[without]()
+
+
+def migrate(tell: Tell) -> None:
+    """Make the tables."""
+    with platform_scope():
+        call_command("migrate", verbosity=0)
 
 
 def send(
