@@ -19,10 +19,9 @@ class SubmittedSerializer(Shape):
     reused = serializers.BooleanField()
 
 
-class BacktestSummarySerializer(Shape):
-    """A run in a list; ``symbol`` or ``symbols`` is there."""
+class ResearchSerializer(Shape):
+    """What a run and a sweep show in a list; ``symbol`` or ``symbols`` is there."""
 
-    run_hash = serializers.CharField()
     status = serializers.CharField(help_text=STATUS)
     job_run_id = serializers.UUIDField(allow_null=True)
     symbol = serializers.CharField(required=False)
@@ -33,9 +32,15 @@ class BacktestSummarySerializer(Shape):
     strategy = serializers.CharField()
     progress = ProgressSerializer(allow_null=True)
     error = RunErrorSerializer(allow_null=True)
-    metrics = serializers.DictField(allow_null=True)
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class BacktestSummarySerializer(ResearchSerializer):
+    """A run in a list; ``symbol`` or ``symbols`` is there."""
+
+    run_hash = serializers.CharField()
+    metrics = serializers.DictField(allow_null=True)
 
 
 class TrialsSerializer(Shape):
@@ -53,8 +58,8 @@ class BacktestListSerializer(Shape):
     next = serializers.CharField(allow_null=True)
 
 
-class BacktestSerializer(BacktestSummarySerializer):
-    """A run in full."""
+class InFullSerializer(Shape):
+    """What a run and a sweep show beside when one is asked for."""
 
     trials = TrialsSerializer(allow_null=True)
     config = serializers.DictField()
@@ -62,6 +67,10 @@ class BacktestSerializer(BacktestSummarySerializer):
     code_version = serializers.CharField()
     lock_hash = serializers.CharField()
     manifest_hash = serializers.CharField(allow_null=True)
+
+
+class BacktestSerializer(BacktestSummarySerializer, InFullSerializer):
+    """A run in full."""
 
 
 class SweepSubmittedSerializer(Shape):
@@ -73,26 +82,14 @@ class SweepSubmittedSerializer(Shape):
     reused = serializers.BooleanField()
 
 
-class SweepSummarySerializer(Shape):
-    """A sweep in a list; ``symbol`` or ``symbols`` is there. ``progress`` counts the parts that are done."""
+class SweepSummarySerializer(ResearchSerializer):
+    """A sweep in a list. ``progress`` counts the parts that are done."""
 
     sweep_hash = serializers.CharField()
-    status = serializers.CharField(help_text=STATUS)
-    job_run_id = serializers.UUIDField(allow_null=True)
-    symbol = serializers.CharField(required=False)
-    symbols = serializers.ListField(child=serializers.CharField(), required=False)
-    timeframe = serializers.CharField()
-    start = serializers.CharField()
-    end = serializers.CharField()
-    strategy = serializers.CharField()
     search = serializers.CharField()
     objective = serializers.CharField()
     parameters = serializers.ListField(child=serializers.CharField())
-    progress = ProgressSerializer(allow_null=True)
-    error = RunErrorSerializer(allow_null=True)
     summary = serializers.DictField(allow_null=True, help_text="As summary.json: best, overfitting, superiority.")
-    created_at = serializers.DateTimeField()
-    finished_at = serializers.DateTimeField(allow_null=True)
 
 
 class SweepListSerializer(Shape):
@@ -102,15 +99,8 @@ class SweepListSerializer(Shape):
     next = serializers.CharField(allow_null=True)
 
 
-class SweepSerializer(SweepSummarySerializer):
+class SweepSerializer(SweepSummarySerializer, InFullSerializer):
     """A sweep in full."""
-
-    trials = TrialsSerializer(allow_null=True)
-    config = serializers.DictField()
-    data_hash = serializers.CharField()
-    code_version = serializers.CharField()
-    lock_hash = serializers.CharField()
-    manifest_hash = serializers.CharField(allow_null=True)
 
 
 class ManifestEntrySerializer(Shape):
