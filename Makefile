@@ -52,7 +52,7 @@ doctor: ## check this deployment and name a fix for each finding
 	@$(PYTHON) runtime/install.py requirements/base.txt
 	@$(BIN)/python manage.py doctor
 
-screenshots: install ## the pictures of the README, taken from a running platform
+screenshots: install ## the pictures of README and docs, taken from a running platform
 	@$(BIN)/python -m tests.browser.screenshots
 
 clean: ## delete the environment, caches and built files; the data folder stays

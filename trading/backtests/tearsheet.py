@@ -43,7 +43,7 @@ svg{width:100%;height:auto;display:block}.grid{stroke:var(--rule)}.tick,.cell{fi
 .area{fill:var(--accent);opacity:.14}.bar{fill:var(--accent);opacity:.45}.seen{stroke:var(--bad);stroke-width:2.5}
 .end{stroke:var(--muted);stroke-width:1.5;stroke-dasharray:5 4}.mark{stroke:var(--muted);stroke-dasharray:3 4}
 .gain{fill:var(--good)}.loss{fill:var(--bad)}.bad{color:var(--bad)}.none{fill:var(--rule);opacity:.5}
-.chosen{fill:none;stroke:var(--ink);stroke-width:2.5}
+dl+.note{margin-top:12px}.chosen{fill:none;stroke:var(--ink);stroke-width:2.5}
 """.strip()
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'"

@@ -13,6 +13,7 @@ from trading.backtests.sweeps.judgement import Judgement, objective
 from trading.backtests.verdicts import section
 from trading.quant.kernels import Floats
 from trading.quant.performance import COLUMNS
+from trading.quant.statistics import Record, intervals
 
 MOST_MAPS: Final = 6
 MOST_CELLS: Final = 40
@@ -62,12 +63,17 @@ def _best(points: Points, judgement: Judgement) -> str:
     if best is None:
         return '<p class="bad">No point has the figure that was looked for.</p>'
     metrics = best["metrics"]
+    record = Record(best["sharpe_per_bar"], best["skewness"], best["kurtosis"], metrics["bars"] - 1)
+    alone, scale = intervals.sharpe(record), metrics["periods_per_year"] ** 0.5
+    between = (
+        f"{tearsheet.two(alone.low * scale)} to {tearsheet.two(alone.high * scale)} at {alone.level:.0%} by itself"
+    )
     rows = [(short(name), str(value), "") for name, value in best["parameters"].items()]
     rows += [
         (
             "Sharpe ratio a year",
             tearsheet.two(metrics["sharpe"]),
-            f"luck gives {best['sharpe_threshold']:.2f}",
+            f"{between}; luck gives {best['sharpe_threshold']:.2f}",
         ),
         ("Total return", tearsheet.percent(metrics["total_return"]), ""),
         ("Deepest drawdown", tearsheet.percent(metrics["max_drawdown"]), ""),
