@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import math
 import time
 import uuid
 from collections.abc import Callable
@@ -13,13 +12,12 @@ from typing import Any
 
 from tests.venues.binance.book import SCHEMA, Book, NewOrder, milliseconds, new_client_id, order_body
 from tests.venues.binance.limits import Limits
+from tests.venues.binance.market import PATHS, PublicData
 from tests.venues.binance.rules import SYMBOLS, client_id, number, reject, shown, symbol_of, wanted
 from tests.venues.server import Ledger, Rejection, Request, Response, Venue
 
 DAY = 24 * 3600 * 1000
-INTERVALS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": DAY}
-PUBLIC = {"/api/v3/ping", "/api/v3/time", "/api/v3/exchangeInfo", "/api/v3/depth", "/api/v3/klines", "/api/v3/avgPrice",
-          "/api/v3/ticker/bookTicker", "/api/v3/ticker/price"}  # fmt: skip
+PUBLIC = {"/api/v3/ping", "/api/v3/time", "/api/v3/exchangeInfo", *PATHS}
 KEY_ONLY = {"/api/v3/userDataStream"}
 
 
@@ -37,11 +35,7 @@ class BinanceVenue(Venue):
             ("GET", "/api/v3/ping"): lambda *_: {},
             ("GET", "/api/v3/time"): lambda *_: {"serverTime": self.now()},
             ("GET", "/api/v3/exchangeInfo"): self._exchange_info,
-            ("GET", "/api/v3/depth"): self._depth,
-            ("GET", "/api/v3/klines"): self._klines,
-            ("GET", "/api/v3/avgPrice"): self._average,
-            ("GET", "/api/v3/ticker/price"): self._prices,
-            ("GET", "/api/v3/ticker/bookTicker"): self._tickers,
+            **{("GET", path): route for path, route in PublicData(self.now).routes().items()},
             ("GET", "/api/v3/account"): self._account,
             ("GET", "/api/v3/order"): self._order,
             ("POST", "/api/v3/order"): self._place,
@@ -161,57 +155,6 @@ class BinanceVenue(Venue):
             "exchangeFilters": [],
             "symbols": [SYMBOLS[name].info() for name in names],
         }
-
-    def _depth(self, book: Book, key: str, params: dict[str, str]) -> Any:
-        bids, asks = book.levels(symbol_of(params).name)
-        rows = [[[shown(price), shown(quantity)] for price, quantity in side] for side in (bids, asks)]
-        return {"lastUpdateId": self.now(), "bids": rows[0], "asks": rows[1]}
-
-    def _klines(self, book: Book, key: str, params: dict[str, str]) -> Any:
-        """Bars that follow from the average price and their time alone, so that they are the same whenever asked."""
-        symbol, limit = symbol_of(params), min(int(params.get("limit", "500")), 1000)
-        wanted(params, "interval")
-        if params["interval"] not in INTERVALS:
-            reject(-1120, "Invalid interval.")
-        width, middle = INTERVALS[params["interval"]], book.average(symbol.name)
-        last = min(int(params.get("endTime", self.now())), self.now()) // width * width
-        first = max(-(-int(params["startTime"]) // width) * width, 0) if "startTime" in params else None
-        starts = [last - back * width for back in range(limit - 1, -1, -1)] if first is None else [
-            time for time in (first + step * width for step in range(limit)) if time <= last
-        ]  # fmt: skip
-
-        def price(at: int) -> Decimal:
-            wave = Decimal(f"{1 + 0.01 * math.sin(at / DAY):.8f}")
-            return (middle * wave).quantize(symbol.tick)
-
-        return [
-            [start, shown(price(start)), shown(max(price(start), price(start + width))),
-             shown(min(price(start), price(start + width))), shown(price(start + width)), "10.00000000",
-             start + width - 1, shown(10 * price(start)), 100, "5.00000000", shown(5 * price(start)), "0"]
-            for start in starts
-        ]  # fmt: skip
-
-    def _average(self, book: Book, key: str, params: dict[str, str]) -> Any:
-        return {"mins": 5, "price": shown(book.average(symbol_of(params).name)), "closeTime": self.now()}
-
-    def _names(self, params: dict[str, str]) -> tuple[list[str], bool]:
-        if "symbol" in params:
-            return [symbol_of(params).name], True
-        return (json.loads(params["symbols"]) if "symbols" in params else list(SYMBOLS)), False
-
-    def _prices(self, book: Book, key: str, params: dict[str, str]) -> Any:
-        names, is_one = self._names(params)
-        rows = [{"symbol": name, "price": shown(book.average(name))} for name in names]
-        return rows[0] if is_one else rows
-
-    def _tickers(self, book: Book, key: str, params: dict[str, str]) -> Any:
-        names, is_one = self._names(params)
-        rows = []
-        for name in names:
-            best = [(side or [(Decimal(0), Decimal(0))])[0] for side in book.levels(name)]
-            rows.append({"symbol": name, "bidPrice": shown(best[0][0]), "bidQty": shown(best[0][1]),
-                         "askPrice": shown(best[1][0]), "askQty": shown(best[1][1])})  # fmt: skip
-        return rows[0] if is_one else rows
 
     def _account(self, book: Book, key: str, params: dict[str, str]) -> Any:
         rows = self.ledger.rows("SELECT asset, free, locked FROM balances WHERE api_key = ? ORDER BY asset", key)

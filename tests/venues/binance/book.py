@@ -245,6 +245,12 @@ class Book:
         )
         return next(rows, None)
 
+    def traded(self, symbol: str, since: int) -> list[sqlite3.Row]:
+        """Everybody's trades in a symbol from then on, oldest first."""
+        return self._db.execute(
+            "SELECT * FROM trades WHERE symbol = ? AND time >= ? ORDER BY id", (symbol, since)
+        ).fetchall()
+
     def trades(self, order_id: int) -> list[sqlite3.Row]:
         """The trades of an order."""
         return self._db.execute("SELECT * FROM trades WHERE order_id = ? ORDER BY id", (order_id,)).fetchall()

@@ -8,13 +8,16 @@ from tests.venues.binance.rules import reject
 
 WEIGHTS = {
     ("GET", "/api/v3/exchangeInfo"): 20, ("GET", "/api/v3/depth"): 5, ("GET", "/api/v3/klines"): 2,
+    ("GET", "/api/v3/uiKlines"): 2, ("GET", "/api/v3/trades"): 25, ("GET", "/api/v3/aggTrades"): 4,
+    ("GET", "/api/v3/ticker/24hr"): 2,
     ("GET", "/api/v3/ticker/bookTicker"): 2, ("GET", "/api/v3/ticker/price"): 2, ("GET", "/api/v3/avgPrice"): 2,
     ("GET", "/api/v3/account"): 20, ("GET", "/api/v3/order"): 4, ("GET", "/api/v3/openOrders"): 6,
     ("GET", "/api/v3/allOrders"): 20, ("GET", "/api/v3/myTrades"): 20, ("GET", "/api/v3/rateLimit/order"): 40,
     ("POST", "/api/v3/userDataStream"): 2, ("PUT", "/api/v3/userDataStream"): 2,
     ("DELETE", "/api/v3/userDataStream"): 2,
 }  # fmt: skip
-ALL_SYMBOLS = {"/api/v3/openOrders": 80, "/api/v3/ticker/bookTicker": 4, "/api/v3/ticker/price": 4}
+ALL_SYMBOLS = {"/api/v3/openOrders": 80, "/api/v3/ticker/bookTicker": 4, "/api/v3/ticker/price": 4,
+               "/api/v3/ticker/24hr": 80}  # fmt: skip
 
 
 @dataclass
