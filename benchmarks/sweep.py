@@ -19,7 +19,7 @@ from benchmarks.perf_run import FIRST_DAY, prepare
 from runtime.folder import PROJECT_DIR
 
 LONGEST_SECONDS = 600.0
-POINTS, BARS = 10_000, 5_000
+POINTS, BARS = 10_000, 10_000
 TARGET = 1.8
 """Two workers over one, from the submission to the artifacts."""
 
@@ -44,11 +44,11 @@ def configuration(points: int) -> dict[str, Any]:
     }
 
 
-def machine(workers: int, points: int, *, kill: bool) -> dict[str, Any]:
+def machine(workers: int, points: int, bars: int, *, kill: bool) -> dict[str, Any]:
     """Work the sweep out on a platform of its own; how long it took, and its manifest."""
     with platform(), contextlib.ExitStack() as stack:
         os.environ["QT_BULK_CONCURRENCY"] = "1"
-        prepare(BARS)
+        prepare(bars)
         from trading.backtests import services
         from trading.backtests.models import Manifest, Run
         from trading.backtests.sweeps.config import parse
@@ -113,20 +113,21 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=POINTS)
+    parser.add_argument("--bars", type=int, default=BARS)
     parser.add_argument("--kill", action="store_true", help="kill one of the two workers in the middle")
     parser.add_argument("--machine", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.machine:
-        print(json.dumps(machine(options.workers, options.points, kill=options.kill)))
+        print(json.dumps(machine(options.workers, options.points, options.bars, kill=options.kill)))
         return
-    points = ("--points", str(options.points))
+    points = ("--points", str(options.points), "--bars", str(options.bars))
     one = apart("--workers", "1", *points)
     two = apart("--workers", "2", *points, *(["--kill"] if options.kill else []))
     same = one.pop("manifest") == two.pop("manifest")
     ratios = {name: round(one[f"{name}_sec"] / two[f"{name}_sec"], 2) for name in ("parts", "whole")}
     milliseconds = round(1e3 * one["parts_sec"] / one["points"], 3)
-    said = {"bars": BARS, "one": one, "two": two, "ratio": ratios, "manifests_equal": same}
+    said = {"bars": options.bars, "one": one, "two": two, "ratio": ratios, "manifests_equal": same}
     if not options.kill:
         said |= {"ms_a_point": milliseconds, "target": TARGET, "met": ratios["whole"] >= TARGET}
     print(json.dumps(said, indent=2))

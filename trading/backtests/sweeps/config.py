@@ -206,7 +206,10 @@ class Points:
     def __init__(self, sweep: SweepConfig) -> None:
         self.sweep = sweep
         self.axes = sweep.axes
-        self._sections: dict[tuple[str, bytes], Part | InvalidConfig] = {}
+        self._sections: dict[tuple[Any, ...], Part | InvalidConfig] = {}
+        self._plain = {
+            name: json.dumps(getattr(sweep.config, name).model_dump(mode="json", exclude_none=True)) for name in _MODELS
+        }
         self.refused = 0
         self.values: list[Point] = []
         first: InvalidConfig | None = None
@@ -266,14 +269,14 @@ class Points:
         return {section: self._section(section, fields) for section, fields in given.items()}
 
     def _section(self, section: str, fields: Mapping[str, Value]) -> Part | InvalidConfig:
-        key = (section, canonical.canonical(dict(fields)))
+        key = (section, *((name, type(value), value) for name, value in fields.items()))  # 1, 1.0 and True are three
         if key not in self._sections:
             self._sections[key] = self._completed(section, fields)
         return self._sections[key]
 
     def _completed(self, section: str, fields: Mapping[str, Value]) -> Part | InvalidConfig:
         config = self.sweep.config
-        plain = getattr(config, section).model_dump(mode="json", exclude_none=True)
+        plain = json.loads(self._plain[section])
         for path, value in fields.items():
             place, *inner = path.split(".")[::-1]
             into = plain
