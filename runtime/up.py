@@ -1,5 +1,6 @@
 """``make run``: from nothing to a running platform with a demo client, in one terminal."""
 
+import compileall
 import fcntl
 import json
 import os
@@ -33,6 +34,7 @@ from runtime.valkey import ValkeyServer
 
 READY_SECONDS = 60.0
 REACH_SECONDS = 5
+SOURCES = ("config", "runtime", "trading", "workers")
 DEMO = {
     "QUANTUM_TRADER_SYMBOLS": "AAPL,FB,GOOG,IBM,MSFT",
     "QT_MARKET_PROVIDER": "csv",
@@ -58,6 +60,17 @@ def main() -> None:
         sys.exit(130)
 
 
+def compile_sources(project: Path) -> None:
+    """Keep the byte code of our own sources on disk, once for every change, where each process finds it.
+
+    Python does so by itself when it imports a module, but not where ``PYTHONDONTWRITEBYTECODE`` is set, as in many
+    containers; there each of the processes would compile everything at each start. A folder that cannot be written to
+    stays as it is.
+    """
+    for name in SOURCES:
+        compileall.compile_dir(project / name, quiet=2)
+
+
 class Start:
     """The steps of one start; ``stack`` undoes them in turn."""
 
@@ -70,7 +83,9 @@ class Start:
         self._read_environment()
         self._check_ports()
         folder = DataFolder.from_environment()
-        self._start_servers(folder)
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(compile_sources, PROJECT_DIR)
+            self._start_servers(folder)
         with ThreadPoolExecutor(1) as beside, self._step("Database, pages, demo client, bundled prices"):
             writable = "Is the project's folder writable?"
             static = beside.submit(self._manage, "collectstatic", "--noinput", "-v0", hint=writable)

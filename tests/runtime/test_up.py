@@ -12,7 +12,7 @@ import pytest
 
 from runtime import secrets
 from runtime.folder import PROJECT_DIR
-from runtime.up import StepError, reach_postgres, reach_redis
+from runtime.up import SOURCES, StepError, compile_sources, reach_postgres, reach_redis
 
 Refused = Callable[..., str]
 
@@ -99,3 +99,16 @@ def test_a_redis_that_is_down_is_said_without_its_password() -> None:
 def test_what_is_no_address_of_a_redis_is_refused() -> None:
     with pytest.raises(StepError, match="not of the form redis://"):
         reach_redis("nonsense")
+
+
+def test_byte_code_is_kept_whatever_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    for name in SOURCES:
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "inner" / "some.py").write_text("A = 1\n")
+    (tmp_path / "trading" / "broken.py").write_text("A = (\n")
+    compile_sources(tmp_path)
+    tag = sys.implementation.cache_tag
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.pyc")}
+    assert found == {f"{name}/inner/__pycache__/some.{tag}.pyc" for name in SOURCES}
