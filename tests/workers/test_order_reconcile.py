@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
 from tests.execution.conftest import make_market
@@ -81,6 +82,32 @@ def test_while_an_order_is_unknown_a_venue_that_is_away_is_asked_again_soon(
     assert snoozed.scheduled_at - datetime.now(UTC) < timedelta(seconds=11)
     assert "no route" in Reconciliation.objects.get().error
     assert services.enqueue("order-reconcile", client_id=desk.id).run.id == snoozed.id
+
+
+def test_an_order_that_its_venue_does_not_have_ends_within_a_minute(desk: Client) -> None:
+    """Without a person and without the schedule: the comparison comes back by itself until two answers decide."""
+    order = Order.objects.create(
+        client=desk, run_id=uuid7(), sequence=1, client_order_id="c-1", broker="paper", symbol="AAA", side="buy",
+        quantity=1, reference_price=100, previous_price=100, state=OrderState.UNKNOWN, sent_at=datetime.now(UTC),
+    )  # fmt: skip
+    waited = timedelta(0)
+    first = services.enqueue("order-reconcile", client_id=desk.id).run
+    while Order.objects.get(id=order.id).state == OrderState.UNKNOWN:
+        runner.execute(first.id, worker="test/hands", code_version="test")
+        first.refresh_from_db()
+        step = (
+            max(first.scheduled_at - datetime.now(UTC), timedelta(0)) if first.state == State.SNOOZED else timedelta(0)
+        )
+        waited += step
+        assert waited < timedelta(minutes=1)
+        assert step or Order.objects.get(id=order.id).state != OrderState.UNKNOWN, "nobody would ask again"
+        Order.objects.filter(id=order.id).update(sent_at=F("sent_at") - step, missed_at=F("missed_at") - step)
+        JobRun.objects.filter(id=first.id, state=State.SNOOZED).update(scheduled_at=datetime.now(UTC))
+        services.admit(desk.id, first.queue)
+    assert Order.objects.get(id=order.id).state == OrderState.NOT_BOOKED
+    assert waited > timedelta(seconds=30), "ten to send it and twenty to book it"
+    assert first.state == State.SUCCEEDED
+    assert not Difference.objects.exists()
 
 
 def test_it_is_on_the_schedule_and_runs_at_a_start(desk: Client) -> None:

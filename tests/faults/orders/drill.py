@@ -48,13 +48,17 @@ def prepare(tell: Tell, *, desk: Desk) -> None:
     senders.start_afresh(None)
     now = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     with platform_scope():
-        for symbol, price in desk.prices.items():
-            for age in range(BARS):
-                close = round(float(price) * (1 - 0.001 * age), 2)
-                Candle.objects.create(
-                    symbol=symbol, time=now - timedelta(days=age), open=close, high=close, low=close, close=close,
-                    volume=1_000_000, source="drill",
-                )  # fmt: skip
+        closes = [
+            (symbol, age, round(float(price) * (1 - 0.001 * age), 2))
+            for symbol, price in desk.prices.items() for age in range(BARS)
+        ]  # fmt: skip
+        Candle.objects.bulk_create(
+            Candle(
+                symbol=symbol, time=now - timedelta(days=age), open=close, high=close, low=close, close=close,
+                volume=1_000_000, source="drill",
+            )
+            for symbol, age, close in closes
+        )  # fmt: skip
         if desk.client_id is not None:
             Client.objects.create(id=desk.client_id, name="Drill")
             senders.connect(desk.client_id, desk.name, desk.account(0))
