@@ -52,7 +52,7 @@ def test_a_sweep_as_data_frames(platform: Platform) -> None:
     assert points["sharpe"].idxmax() == best["point"]
     chart = sweep.heatmap("slow", "fast")
     assert chart.max().max() == best["metrics"]["sharpe"]
-    assert chart.shape == (11, 11)
+    assert chart.shape == (26, 11)
 
 
 def test_what_the_platform_refuses_is_said_in_its_words(platform: Platform, live_server: LiveServer) -> None:
