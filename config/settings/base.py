@@ -446,6 +446,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "trading.operations.openapi.add_streams",
         "trading.tenants.openapi.add_common_errors",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStateEnum": "trading.execution.states.OrderState",
+        "RunStateEnum": "trading.jobs.states.State",
+    },
     "SERVE_PERMISSIONS": ["trading.tenants.permissions.Declared"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

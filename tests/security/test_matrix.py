@@ -93,6 +93,12 @@ PLACES: dict[str, Place] = {
     "clients/<uuid:client_id>/audit": OPEN,
     "clients/<uuid:client_id>/positions": OPEN,
     "clients/<uuid:client_id>/trades": OPEN,
+    "clients/<uuid:client_id>/orders": OPEN,
+    "clients/<uuid:client_id>/orders/<uuid:order_id>": OPEN,
+    "clients/<uuid:client_id>/orders/<uuid:order_id>/cancel": Place({"POST": 202}),
+    "clients/<uuid:client_id>/orders/<uuid:order_id>/replace": Place(
+        {"POST": 409}, {"quantity": "1", "limit_price": "1"}
+    ),  # it is not open
     "health": OPEN,
     "health/ready": OPEN,
     "health/scheduler": OPEN,

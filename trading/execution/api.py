@@ -52,18 +52,18 @@ class TradesView(ScopedView):
         client = client_for(request.user, client_id)
         rows = Fill.objects.filter(client_id=client.id).select_related("order")
         found, following = page(request, rows, filters=())
-        return Response({"results": [_trade(fill) for fill in found], "next": following})  # type: ignore[arg-type]
+        return Response({"results": [trade(fill) for fill in found], "next": following})  # type: ignore[arg-type]
 
 
 def _position(one: selectors.Marked) -> dict[str, Any]:
     row = one.position
     # Of a unit that is no derivative, delta is 1 and nothing else moves with time, volatility or rates.
-    greeks = {"delta": _plain(row.quantity), "gamma": "0", "vega": "0", "theta": "0", "rho": "0"}
+    greeks = {"delta": plain(row.quantity), "gamma": "0", "vega": "0", "theta": "0", "rho": "0"}
     return {
         "symbol": row.symbol,
-        "quantity": _plain(row.quantity),
-        "average_cost": _plain(row.average_cost),
-        "price": _plain(one.price),
+        "quantity": plain(row.quantity),
+        "average_cost": plain(row.average_cost),
+        "price": plain(one.price),
         "value": _money(one.value),
         "unrealised_pnl": _money(one.unrealised_pnl),
         "realised_pnl": _money(row.realised_pnl),
@@ -72,7 +72,8 @@ def _position(one: selectors.Marked) -> dict[str, Any]:
     }
 
 
-def _trade(fill: Fill) -> dict[str, Any]:
+def trade(fill: Fill) -> dict[str, Any]:
+    """An execution as `TradeSerializer` describes it."""
     return {
         "id": str(fill.id),
         "order_id": str(fill.order_id),
@@ -81,15 +82,16 @@ def _trade(fill: Fill) -> dict[str, Any]:
         "execution_id": fill.execution_id,
         "symbol": fill.symbol,
         "side": Side.BUY if fill.quantity > 0 else Side.SELL,
-        "quantity": _plain(abs(fill.quantity)),
-        "price": _plain(fill.price),
-        "fee": _plain(fill.fee),
-        "realised_pnl": _plain(fill.realised_pnl),
+        "quantity": plain(abs(fill.quantity)),
+        "price": plain(fill.price),
+        "fee": plain(fill.fee),
+        "realised_pnl": plain(fill.realised_pnl),
         "time": fill.time,
     }
 
 
-def _plain(value: Decimal | None) -> str | None:
+def plain(value: Decimal | None) -> str | None:
+    """A number without its trailing zeros."""
     return None if value is None else f"{value.normalize():f}"
 
 

@@ -2,11 +2,14 @@
 
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from trading.brokers import registry
+from trading.brokers.accounts import open_session
 from trading.brokers.base import (
     Broker,
     BrokerError,
@@ -25,16 +28,55 @@ from trading.execution.models import Order
 from trading.execution.outcomes import SEND_WITHIN, Hold, mark_unknown, move, record, withdraw
 from trading.execution.planning import client_order_id
 from trading.execution.states import OrderState
+from trading.jobs.models import JobRun
+from trading.jobs.services import enqueue
 from trading.risk import services as risk
 from trading.risk.limits import Breach, Proposal
 
 log = structlog.get_logger("quantum.execution")
 
 REPLACEABLE = (OrderState.OPEN, OrderState.PARTIALLY_FILLED)
+JOB = "order-replace"
+"""The job that does what `request` asks for."""
 
 
 class NotReplaceable(ValueError):
     """The order, or its venue, lets nothing stand in its place; the message says what to do instead."""
+
+
+def is_replaceable(order: Order) -> bool:
+    """Whether another order may stand in its place, as far as it is known here."""
+    return order.state in REPLACEABLE and order.order_type == OrderType.LIMIT and order.cancel_requested_at is None
+
+
+def venue_replaces(client_id: UUID, broker: str) -> bool:
+    """Whether the venue can put an order in the place of another in one request. Raises `BrokerError`."""
+    try:
+        if registry.stand_in(broker) != broker:  # the orders of a real venue are not touched meanwhile
+            return False
+    except registry.UnknownBroker:
+        return False
+    with open_session(client_id, broker) as session:
+        return session.capabilities.replaces
+
+
+def request(order: Order, *, quantity: Decimal, limit_price: Decimal, by: str) -> JobRun:
+    """Have a run put ``quantity`` at ``limit_price`` in the place of what is left of an order, in a transaction.
+
+    Raises `NotReplaceable` where it is certain that it would not, and while another replacement of it is under way.
+    """
+    old = Order.objects.select_for_update(no_key=True).get(id=order.id)
+    if not is_replaceable(old):
+        why = "being cancelled" if old.cancel_requested_at and old.is_live else old.get_state_display().lower()
+        raise NotReplaceable(f"It is {why}: only an open limit order is replaced.")
+    refusal = risk.stopped()
+    if refusal is not None:
+        raise NotReplaceable(f"Nothing is sent now: {refusal.breach.message}.")
+    wanted = {"order_id": str(old.id), "quantity": str(quantity), "limit_price": str(limit_price), "by": by}
+    enqueued = enqueue(JOB, wanted, client_id=old.client_id, triggered_by=by)
+    if not enqueued.created:
+        raise NotReplaceable("It is being replaced already; wait until that is over.")
+    return enqueued.run
 
 
 def replace(

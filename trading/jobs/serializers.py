@@ -27,7 +27,7 @@ class RunSummarySerializer(Shape):
 
     id = serializers.UUIDField()
     job = serializers.CharField()
-    state = serializers.ChoiceField(choices=State.values)
+    state = serializers.ChoiceField(choices=State.choices)
     client_id = serializers.UUIDField(allow_null=True)
     queue = serializers.CharField()
     attempt = serializers.IntegerField()
@@ -53,7 +53,7 @@ class StepSerializer(Shape):
     """One link of the chain."""
 
     name = serializers.CharField()
-    state = serializers.ChoiceField(choices=State.values)
+    state = serializers.ChoiceField(choices=State.choices)
     attempt = serializers.IntegerField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)

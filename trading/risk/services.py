@@ -133,6 +133,11 @@ def settle(client_order_id: str) -> None:
     Reservation.objects.filter(client_order_id=client_order_id).delete()
 
 
+def stopped() -> Refusal | None:
+    """What refuses every order now, whatever it is like."""
+    return _switches(Guard.objects.filter(id=1).first())
+
+
 def _switches(guard: Guard | None, proposal: Proposal | None = None) -> Refusal | None:
     """What refuses whatever an order is like; without a ``proposal``, what refuses them all."""
     order = "any order" if proposal is None else str(proposal)
@@ -192,7 +197,7 @@ class Sending:
 
     def __init__(self) -> None:
         self._session = connection.connection
-        self.refusal = _switches(Guard.objects.filter(id=1).first())
+        self.refusal = stopped()
 
     def leaves(self, client_order_id: str, send_by: datetime) -> None:
         """Note that an order goes out, and that nobody begins to send it after ``send_by``.

@@ -1,4 +1,4 @@
-"""A client's orders: the list, one order with its fills and a button to cancel it, and what venues say otherwise."""
+"""A client's orders: the list, one with its fills, to cancel or to replace, and what venues say otherwise."""
 
 from typing import Any
 from uuid import UUID
@@ -11,8 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from trading.execution import changes, differences, explanations
+from trading.brokers.base import BrokerError
+from trading.execution import changes, differences, explanations, replacing
+from trading.execution.api import plain
 from trading.execution.models import Difference, DifferenceKind, Order, Reconciliation
+from trading.execution.serializers import ReplaceOrderSerializer
 from trading.execution.states import OrderState
 from trading.jobs.access import is_operator
 from trading.jobs.models import JobRun
@@ -71,6 +74,9 @@ def show(request: PageRequest, order_id: UUID) -> HttpResponse:
         "replaced": Order.objects.filter(id=order.run_id).first(),
         "fills": order.fills.order_by("id")[:200],
         "may_cancel": allows(Permission.DECIDE, request.user) and order.is_live and order.cancel_requested_at is None,
+        "may_replace": _may_replace(request, order),
+        "left": plain(order.left),
+        "limit_price": plain(order.limit_price),
         "back": urlencode({"client": str(order.client_id)}) if is_operator(request.user) else "",
     }
     return render(request, "web/order.html", context)
@@ -91,6 +97,35 @@ def cancel(request: PageRequest, order_id: UUID) -> HttpResponse:
         said = "It is being cancelled at the venue." if order.is_live else "Withdrawn before it was sent."
         messages.success(request, said)
     return redirect("web:order", order_id=order.id)
+
+
+@page_for(POST=Permission.DECIDE)
+def replace(request: PageRequest, order_id: UUID) -> HttpResponse:
+    """Have another limit order stand in the place of what is left of it."""
+    order = _get(request, order_id)
+    wanted = ReplaceOrderSerializer(data={name: request.POST.get(name, "") for name in ("quantity", "limit_price")})
+    if not wanted.is_valid():
+        messages.warning(request, "Nothing is replaced: give a quantity and a price as positive numbers, such as 1.5.")
+    elif not _may_replace(request, order):
+        messages.warning(request, "Nothing is replaced: the order is not open, or its venue cannot. Cancel it instead.")
+    else:
+        try:
+            with transaction.atomic():
+                replacing.request(order, **wanted.validated_data, by=request.user.get_username())
+        except replacing.NotReplaceable as error:
+            messages.warning(request, str(error))
+        else:
+            messages.success(request, "It is being replaced. The new order is in the list, also where it is refused.")
+    return redirect("web:order", order_id=order.id)
+
+
+def _may_replace(request: PageRequest, order: Order) -> bool:
+    if not allows(Permission.DECIDE, request.user) or not replacing.is_replaceable(order):
+        return False
+    try:
+        return replacing.venue_replaces(order.client_id, order.broker)
+    except BrokerError:  # no session with it: no button
+        return False
 
 
 @page_for(POST=Permission.DECIDE)

@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern] = [
     path("app/orders/compare", orders.compare, name="compare"),
     path("app/orders/<uuid:order_id>", orders.show, name="order"),
     path("app/orders/<uuid:order_id>/cancel", orders.cancel, name="cancel_order"),
+    path("app/orders/<uuid:order_id>/replace", orders.replace, name="replace_order"),
     path("app/differences/<uuid:difference_id>/explain", orders.explain, name="explain"),
     path("app/differences/<uuid:difference_id>/adopt", orders.adopt, name="adopt"),
     path("app/parameters", limits.show, name="parameters"),
