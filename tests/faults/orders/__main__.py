@@ -16,7 +16,7 @@ from typing import Any
 from tests.faults.orders.desks import DESKS
 from tests.faults.orders.report import merged, table
 
-SABOTAGE = ("intent", "asking", "unknown", "care", "fills")
+SABOTAGE = ("intent", "asking", "unknown", "care", "horizon", "fills")
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -72,6 +73,12 @@ def without_care() -> None:
     http.Line.send = send  # type: ignore[method-assign]
 
 
+def without_horizon() -> None:
+    """A venue that does not show an order is believed at once."""
+    services._may_be_booked_until = lambda order, broker: order.sent_at
+    services.CONFIRMED_AFTER = timedelta(0)  # type: ignore[attr-defined]  # the name that its own code uses
+
+
 def without_fills() -> None:
     """An order's last execution is not taken over."""
     record = outcomes.record
@@ -88,5 +95,6 @@ KNOWN: dict[str, Callable[[], None]] = {
     "asking": without_asking,
     "unknown": without_unknown,
     "care": without_care,
+    "horizon": without_horizon,
     "fills": without_fills,
 }

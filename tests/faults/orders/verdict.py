@@ -26,6 +26,10 @@ SELECT count(*) FROM positions p WHERE p.quantity <>
        (SELECT coalesce(sum(f.quantity - f.fee_quantity), 0) FROM trades f
          WHERE f.client_id = p.client_id AND f.symbol = p.symbol)
 """
+_REVIVED = """
+SELECT o.client_order_id FROM order_differences d JOIN orders o ON o.client_order_id = d.subject
+ WHERE d.kind = 'revived' AND o.broker = %s
+"""
 
 
 @dataclass
@@ -78,6 +82,7 @@ def of(
             own for own, booked in books.items() if booked.received > 1 and not desk.deduplicates
         ],
     }
+    wrong["orders that were given up and were there"] = [row[0] for row in database.execute(_REVIVED, [desk.name])]
     row = database.execute(_POSITIONS).fetchone()
     assert row is not None
     wrong["positions that are not the sum of their fills"] = ["?"] * row[0]
