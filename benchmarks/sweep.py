@@ -9,9 +9,11 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.jobs import platform, worker
@@ -66,7 +68,7 @@ def machine(workers: int, points: int, bars: int, *, kill: bool) -> dict[str, An
         if kill:
             parts = JobRun.objects.filter(job="sweep-part", state="succeeded")
             _until(lambda: parts.count() >= 3)
-            hands[0].kill()
+            _kill_one_at_work(hands)
             stack.enter_context(worker("bulk"))
         _until(lambda: Run.objects.get(id=submitted.run.id).manifest_hash != "")
         whole = time.monotonic() - began
@@ -89,6 +91,24 @@ def machine(workers: int, points: int, bars: int, *, kill: bool) -> dict[str, An
             "whole_sec": round(whole, 3),
             "manifest": Manifest.objects.get().body,
         }
+
+
+def _kill_one_at_work(hands: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Kill a worker that holds a part, its main process first, as if its machine had gone."""
+    from trading.jobs.models import JobProcess, JobRun
+
+    by_name = dict(JobProcess.objects.filter(pid__in=[hand.pid for hand in hands]).values_list("name", "pid"))
+    working = JobRun.objects.filter(job="sweep-part", state="running", worker__in=by_name, worker_pid__isnull=False)
+    held: list[JobRun] = []
+
+    def found() -> bool:
+        held[:] = working.order_by("-id")[:1]
+        return bool(held)
+
+    _until(found)
+    for pid in (by_name[held[0].worker], held[0].worker_pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _until(happened: Any) -> None:

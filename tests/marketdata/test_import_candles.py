@@ -132,3 +132,11 @@ def test_a_bad_row_of_parquet_is_named_and_nothing_is_kept(tmp_path: Path) -> No
     with pytest.raises(CommandError, match=r"bars\.parquet: "):
         call_command("import_candles", str(path), "--symbol", "AAA")
     assert Candle.objects.count() == 0
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"symbol,time,open,high,low,close,volume\nA\xc3,"])
+def test_what_is_no_text_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_bytes(content)
+    with pytest.raises(CommandError, match=r"bars\.csv, after line \d: not text in UTF-8"):
+        call_command("import_candles", str(path))

@@ -129,7 +129,7 @@ def synthetic(symbol: str, config: RunConfig) -> Series:
     step = TIMEFRAMES[config.timeframe]
     count = int((config.until - config.since + step - timedelta(microseconds=1)) / step)
     if count > MOST_BARS:
-        raise TooManyCandles(f"{symbol} would have {count} bars; a run holds at most {MOST_BARS}")
+        raise TooManyCandles(f"{symbol} would have {count} bars, a run holds at most {MOST_BARS}; shorten it")
     seed = hashlib.sha256(f"{symbol}\n{config.timeframe}\n{config.since.isoformat()}".encode()).digest()
     rng = np.random.Generator(np.random.PCG64(int.from_bytes(seed[:8], "big")))
     volatility = 0.2 * float(np.sqrt(step / timedelta(days=365)))

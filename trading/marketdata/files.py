@@ -77,7 +77,10 @@ def _csv(path: Path, symbol: str | None) -> Iterator[tuple[str, Row]]:
             for row in reader:
                 where = f"{path.name}, line {reader.line_num}"
                 yield where, {name: (row[column] or "").strip() for name, column in named.items()}
-        except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except UnicodeDecodeError:
+            where = f"{path.name}, after line {reader.line_num}"
+            raise CandleFileError(f"{where}: not text in UTF-8; CSV is needed, or another ending") from None
+        except (csv.Error, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise CandleFileError(f"{path.name}, line {reader.line_num}: {error}") from None
 
 

@@ -44,6 +44,19 @@ def test_a_sweep_is_started_followed_and_shown(alpha: Client, beta: Client) -> N
     assert browser.get(page.replace("/sweeps/", "/backtests/")).status_code == 404
 
 
+def test_a_sweep_without_a_best_point_has_a_page_too(alpha: Client) -> None:
+    """Ten bars are too few for every average, so that nothing trades."""
+    browser = browser_of(alpha)
+    config = {**BODY["config"], "start": "2020-01-01", "end": "2020-01-10"}
+    body = {"config": config, "parameters": {"fast": [50, 60], "slow": [70]}}
+    page = str(browser.post("/app/sweeps", {"config": json.dumps(body)}).headers["Location"])
+    Hands().work_off()
+    text = browser.get(page).content.decode()
+    assert "none traded, or all were ruined" in text
+    assert "May the best one trade?" not in text
+    assert browser.get("/app/sweeps").status_code == 200
+
+
 def test_what_is_no_sweep_is_said_beside_what_was_sent(alpha: Client) -> None:
     browser = browser_of(alpha)
     answer = browser.post("/app/sweeps", {"config": '{"config": {}, "parameters": {"<b>": [1]}}'})

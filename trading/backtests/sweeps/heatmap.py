@@ -61,7 +61,7 @@ def shown(value: float | None, name: str) -> str:
 def _best(points: Points, judgement: Judgement) -> str:
     best = judgement.summary["best"]
     if best is None:
-        return '<p class="bad">No point has the figure that was looked for.</p>'
+        return '<p class="bad">No point has the figure that was looked for: none traded, or all were ruined.</p>'
     metrics = best["metrics"]
     record = Record(best["sharpe_per_bar"], best["skewness"], best["kurtosis"], metrics["bars"] - 1)
     alone, scale = intervals.sharpe(record), metrics["periods_per_year"] ** 0.5

@@ -76,7 +76,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{base.strategy.name} on {', '.join(base.traded)}, {summary['points']} points")
         best = summary["best"]
         if best is None:
-            self.stdout.write(f"  no point has a {summary['objective']}")
+            what = summary["objective"].replace("_", " ")
+            self.stdout.write(f"  no point has a {what}: none traded, or all were ruined; take more bars or values")
             return
         self.stdout.write(
             "  best           " + ", ".join(f"{name} {value}" for name, value in best["parameters"].items())
