@@ -74,5 +74,39 @@ def test_only_who_writes_parquet_loads_pyarrow(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=_environment())
 
 
+def test_writing_does_not_load_pandas() -> None:
+    code = (
+        "import sys, numpy as np; from trading.backtests import tables; from trading.backtests.parquet import parquet;"
+        " times = np.arange(2).astype('datetime64[ns]');"
+        " parquet([tables.floats('a', np.array([1.0, np.nan])), tables.words('b', ['x', 'é']),"
+        " tables.whole('c', np.array([1, 2])), tables.Column('d', ['true', 'false'], [True, False]),"
+        " tables.Column('e', ['1', '2'], times)]);"
+        " sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=_environment())
+
+
+def test_each_kind_of_column_comes_back() -> None:
+    """Nine rows, so that the bits of truth and of missing numbers take more than a byte."""
+    moments = np.array([np.datetime64(f"2024-01-0{day}T00:00:00.123456789", "ns") for day in range(1, 10)])
+    prices = np.array([np.nan, 1.5, -0.0, np.inf, 5e-324, 0.1, 2.0, 3.0, np.nan])
+    signs = [True, False, False, True, True, False, True, False, True]
+    letters = ["", "a", "é", "日本", 'b"', "c,d", "e\n", "f", "😀"]
+    table = [
+        tables.Column("moment", letters, moments),
+        tables.floats("price", prices),
+        tables.whole("count", np.arange(9) - 4),
+        tables.Column("sign", letters, signs),
+        tables.words("word", letters),
+    ]
+    found = pq.read_table(io.BytesIO(parquet(table))).to_pydict()
+    assert [moment.value for moment in found["moment"]] == moments.view(np.int64).tolist()
+    assert found["price"][0] is None
+    assert found["price"][8] is None
+    assert np.array(found["price"][1:8]).tobytes() == prices[1:8].tobytes()
+    assert found["count"] == list(range(-4, 5))
+    assert (found["sign"], found["word"]) == (signs, letters)
+
+
 def _environment() -> dict[str, str]:
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings.test"}
