@@ -24,9 +24,10 @@ from trading.brokers.base import (
     Ticket,
     TimeInForce,
 )
+from trading.brokers.instruments import Instrument
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
-from trading.execution import books, changes, differences, explanations, services
-from trading.execution.models import Adjustment, Difference, DifferenceKind, Order, Position, Reconciliation
+from trading.execution import books, changes, differences, explanations, outcomes, services
+from trading.execution.models import Adjustment, Difference, DifferenceKind, Fill, Order, Position, Reconciliation
 from trading.execution.planning import Planned
 from trading.execution.reconciliation import Outcome, reconcile
 from trading.execution.states import OrderState
@@ -407,3 +408,63 @@ def test_a_position_in_a_symbol_under_way_is_not_compared(
     Order.objects.filter(id=order.id).update(state=OrderState.UNKNOWN)
     PaperOrder.objects.filter(client_order_id=order.client_order_id).update(status="cancelled")
     assert (look().gone, kinds()) == (0, [("position", "AAA")])
+
+
+class Delisted(Paper):
+    """The paper venue, which no longer knows a symbol: what asks for it by name is refused."""
+
+    gone = frozenset({"AAA"})
+
+    def _known(self, symbol: str, operation: str) -> None:
+        if symbol in self.gone:
+            raise BrokerRefused("not traded", broker="paper", operation=operation, code="unknown_symbol")
+
+    def instrument(self, symbol: str) -> Instrument:
+        self._known(symbol, "instrument")
+        return super().instrument(symbol)
+
+    def order(self, client_order_id: str, *, symbol: str) -> OrderReport | None:
+        self._known(symbol, "order")
+        return super().order(client_order_id, symbol=symbol)
+
+    def cancel(self, client_order_id: str, *, symbol: str) -> OrderReport:
+        self._known(symbol, "cancel")
+        return super().cancel(client_order_id, symbol=symbol)
+
+    def open_orders(self) -> tuple[OrderReport, ...]:
+        return tuple(one for one in super().open_orders() if one.symbol not in self.gone)
+
+    def fills(self, since: datetime, *, symbols: Sequence[str]) -> tuple[AccountFill, ...]:
+        for symbol in symbols:
+            self._known(symbol, "fills")
+        return super().fills(since, symbols=symbols)
+
+
+def test_a_delisted_symbol_keeps_its_order_and_position_and_the_others_go_on(desk: Client, paper: Paper) -> None:
+    """Two are held and one more is wanted when the symbol goes; a fill in another symbol is found all the same."""
+    trade(desk, paper, buy("2"))
+    (order,) = trade(desk, paper, rest("1"))
+    (other,) = trade(desk, paper, buy("3", symbol="BBB", price="50"))
+    Fill.objects.filter(order=other).delete()
+    venue = Delisted(desk)
+    done = reconcile(desk.id, venue, hold=HOLD, now=timezone.now())
+    order.refresh_from_db()
+    assert (order.state, Reservation.objects.get().client_order_id) == (OrderState.OPEN, order.client_order_id)
+    assert order.client_order_id in done.error and "not traded" in done.error
+    assert Position.objects.get(symbol="AAA").quantity == 2
+    assert Fill.objects.filter(order=other).exists(), "of the others nothing is missed"
+
+    changes.cancel(order.id, venue, by="olga", hold=HOLD, now=timezone.now())
+    with pytest.raises(outcomes.NotForgotten, match="less than 5 minutes"):
+        outcomes.write_off(order.id, by="olga")
+    Order.objects.filter(id=order.id).update(cancel_requested_at=timezone.now() - timedelta(minutes=6))
+    closed = outcomes.write_off(order.id, by="olga")
+    assert (closed.state, closed.reason) == (OrderState.CANCELLED, "written off by olga: the venue no longer has it")
+    assert not Reservation.objects.exists()
+    assert not reconcile(desk.id, venue, hold=HOLD, now=timezone.now()).error
+
+
+def test_an_open_order_is_cancelled_before_it_may_be_written_off(desk: Client, paper: Paper) -> None:
+    (order,) = trade(desk, paper, rest("1"))
+    with pytest.raises(outcomes.NotForgotten, match="cancel it first"):
+        outcomes.write_off(order.id, by="olga")

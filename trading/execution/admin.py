@@ -16,7 +16,7 @@ from unfold.paginator import InfinitePaginator
 from trading.core.confirm import Operation, Refused
 from trading.execution import changes, outcomes
 from trading.execution.models import Adjustment, Difference, Fill, Order, PortfolioSnapshot, Position, Reconciliation
-from trading.execution.states import OrderState
+from trading.execution.states import AT_VENUE, OrderState
 from trading.jobs.admin import Ledger
 from trading.jobs.models import JobRun
 from trading.jobs.services import enqueue
@@ -50,9 +50,10 @@ def _write_off(order_id: UUID, by: str) -> str:
 WRITE_OFF = Operation(
     name="write-off",
     title="Write off",
-    question="Has the venue itself told you that it never took this order? It is closed, and its reservation freed.",
+    question="Has the venue itself told you that it never took this order, or no longer has it? It is closed, and its"
+    " reservation freed. What was open must have been asked to be cancelled before.",
     perform=_write_off,
-    applies=lambda order: order.state in (OrderState.SENT, OrderState.UNKNOWN),
+    applies=lambda order: order.state in AT_VENUE,
     is_danger=True,
 )
 

@@ -208,20 +208,28 @@ class NotForgotten(ValueError):
 
 
 def write_off(order_id: UUID, *, by: str) -> Order:
-    """Close an order of which the venue has told ``by`` that it was never taken; its reservation is freed.
+    """Close an order that the venue, as it has told ``by``, never took or no longer has; its reservation is freed.
 
-    Raises `NotForgotten` unless it is sent or unknown, nothing of it is filled, and it is so old that no sender can
-    still be at it.
+    What was sent or is unknown, with nothing filled and so old that no sender can still be at it, was not booked. What
+    was open is cancelled, with what was filled of it, and only when a cancel was asked for and stays unanswered. Raises
+    `NotForgotten` for any other. Should the venue show it after all, the next comparison says so.
     """
     with transaction.atomic():
         order = Order.objects.select_for_update(no_key=True).get(id=order_id)
-        if order.state not in AT_VENUE[:2]:
+        if order.state not in AT_VENUE:
             raise NotForgotten(f"it is {order.get_state_display().lower()}")
-        if order.filled_quantity > 0:
+        was_taken = order.state not in AT_VENUE[:2]
+        if not was_taken and order.filled_quantity > 0:
             raise NotForgotten("the venue has filled a part of it")
-        if timezone.now() - (order.sent_at or order.created_at) <= STALE_AFTER:
-            raise NotForgotten(f"it was sent less than {STALE_AFTER.seconds // 60} minutes ago")
-        move(order, OrderState.NOT_BOOKED, reason=f"written off by {by}: the venue never took it"[:300])
+        since = order.cancel_requested_at if was_taken else order.sent_at or order.created_at
+        if since is None:
+            raise NotForgotten("it is open: cancel it first")
+        if timezone.now() - since <= STALE_AFTER:
+            what = "asked to be cancelled" if was_taken else "sent"
+            raise NotForgotten(f"it was {what} less than {STALE_AFTER.seconds // 60} minutes ago")
+        after = OrderState.CANCELLED if was_taken else OrderState.NOT_BOOKED
+        why = "no longer has it" if was_taken else "never took it"
+        move(order, after, reason=f"written off by {by}: the venue {why}"[:300])
         risk.settle(order.client_order_id)
         trail.note("written_off", order, by=by)
     return order

@@ -200,13 +200,16 @@ class _Work:
         return max(first or self.now, self.now - FIRST_LOOK) - OVERLAP
 
     def _symbols(self, since: datetime) -> list[str]:
-        """Those that may have been traded since: of orders that live or lived then, and of what is held."""
+        """Those that may have been traded since: of orders that live or lived then, and of what is held.
+
+        Without those that the venue no longer lists: asking for them is refused, and for all the others with them.
+        """
         lived = Q(state__in=AT_VENUE) | Q(finished_at__gte=since - timedelta(days=1))
         traded = set(self._own().filter(lived, sent_at__isnull=False).order_by().values_list("symbol", flat=True))
         held = Position.objects.filter(client_id=self.client_id).exclude(quantity=0)
         at_venue = Fill.objects.filter(client_id=self.client_id, broker=self.broker.name)
         traded |= set(at_venue.filter(symbol__in=held.values("symbol")).order_by().values_list("symbol", flat=True))
-        return sorted(traded)
+        return sorted(services.instruments(self.broker, traded))
 
     def _missing_fill(self, one: AccountFill) -> None:
         order = None
