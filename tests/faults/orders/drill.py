@@ -39,7 +39,6 @@ TRIES = 4
 TELL_SECONDS = 20.0
 WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
 """The first such step is the intent, the last is the outcome."""
-GOES_OUT = re.compile(r"^committing audit_heads, audit_log, orders$")
 QUESTION_ROUNDS = 10
 
 
@@ -169,7 +168,7 @@ class Drill:
     def _plan(self, traces: Mapping[str, list[Point]]) -> list[tuple[str, Point]]:
         """Who dies where, in an order drawn by the seed, round after round.
 
-        Between the intent and the commit that it goes out a sender only asks: there it dies a tenth as often.
+        Between the intent and the next that it writes of the order a sender only asks: there it dies a tenth as often.
         """
         plan: list[tuple[str, Point]] = []
         for number in range(self.rounds):
@@ -214,8 +213,8 @@ class Drill:
         """From the intent to the outcome and what is written after that of the run; or some of these."""
         writing = [number for number, point in enumerate(points) if WRITES_AN_ORDER.search(point.step)]
         inner = points[writing[0] : writing[-1] + 5] if writing else points
-        commits = [number for number, point in enumerate(inner) if GOES_OUT.search(point.step)]
-        self.questions |= set(inner[2 : commits[0]]) if len(writing) >= 4 and commits else set()
+        if len(writing) > 4:  # the intent, something that follows from it, and the outcome
+            self.questions |= set(inner[2 : writing[2] - writing[0]])
         if self.steps_at_most is None:
             return inner
         chosen = self.rng.sample(range(len(inner)), min(self.steps_at_most, len(inner)))
