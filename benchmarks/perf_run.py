@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -43,7 +42,6 @@ def web() -> Iterator[int]:
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "config.asgi:application", *address],
         cwd=PROJECT_DIR,
-        env={**os.environ, "QT_DB_POOL": "True"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -16,6 +16,8 @@ from workers.celery import app
 def main(queues: str) -> None:
     """Run a worker for ``queues`` (comma-separated) until it is told to stop."""
     django.setup()
+    if any("pool" in database.get("OPTIONS", {}) for database in settings.DATABASES.values()):
+        sys.exit("A worker's processes are forked and would share the pool's connections: unset QT_DB_POOL.")
     checks.require()
     kernels.prepare()
     app.steps["worker"].add("workers.keeper:Keeper")

@@ -91,9 +91,9 @@ class Exchange:
         self.is_away = False
 
     def place(self, ticket: Ticket) -> OrderReport:
-        self.sent.append(ticket.client_order_id)
-        if self.how == "unreachable":
+        if self.how == "unreachable":  # surely not taken, so that it may be sent again
             raise BrokerUnavailable("no route", broker=self.name, operation="place", code="down")
+        self.sent.append(ticket.client_order_id)
         if self.how == "loses the request":
             self.lost[ticket.client_order_id] = ticket
         elif ticket.client_order_id not in self.orders:
