@@ -72,8 +72,8 @@ def test_a_draining_worker_gives_a_long_run_back_at_no_cost(stack: Stack, worker
     first = holder(run_id)[0]
     worker.keep = False
     os.kill(worker.pid, signal.SIGTERM)
-    stack.wait(lambda: not worker.is_running, 2 + 6, "the worker to end")
-    stack.wait(lambda: holder(run_id)[0] not in ("", first), 4, "another worker to take the run")
+    stack.wait(lambda: not worker.is_running, 2 + 8, "the worker to end")
+    stack.wait(lambda: holder(run_id)[0] not in ("", first), 15, "another worker to take the run")
     assert outcomes(run_id) == ["released", ""]
     assert holder(run_id)[2] == 1, "it costs no attempt"
     assert worker.process is not None
@@ -85,7 +85,7 @@ def test_a_short_run_ends_in_a_draining_worker(stack: Stack, worker: Member) -> 
     run_id = started(stack, "drill-patient", ms=1000)
     worker.keep = False
     os.kill(worker.pid, signal.SIGTERM)
-    stack.wait(lambda: not worker.is_running, 6, "the worker to end")
+    stack.wait(lambda: not worker.is_running, 12, "the worker to end")
     assert (state(run_id), outcomes(run_id)) == ("succeeded", ["succeeded"])
 
 
@@ -115,7 +115,7 @@ def test_a_worker_that_believes_itself_busy_is_replaced(stack: Stack) -> None:
 
 
 @workers_alone
-@pytest.mark.parametrize(("slug", "seconds"), [("drill-patient", 4.0), ("drill-stubborn", 16.0)])
+@pytest.mark.parametrize(("slug", "seconds"), [("drill-patient", 8.0), ("drill-stubborn", 16.0)])
 def test_a_running_step_is_cancelled(stack: Stack, worker: Member, slug: str, seconds: float) -> None:
     run_id = started(stack, slug, ms=40_000)
     time.sleep(0.5)
@@ -131,7 +131,7 @@ def test_a_running_step_is_cancelled(stack: Stack, worker: Member, slug: str, se
 @workers_alone
 def test_a_step_past_its_time_fails(stack: Stack, worker: Member) -> None:
     run_id = started(stack, "drill-late", ms=40_000)
-    stack.wait(lambda: state(run_id) == "failed", 2 + 4, "the step to be stopped")
+    stack.wait(lambda: state(run_id) == "failed", 12, "the step to be stopped")
     error = rows("SELECT error_type FROM job_runs WHERE id = %s", run_id)[0][0]
     assert (error, outcomes(run_id), worker.starts) == ("StepTimeout", ["failed"], 1)
 
@@ -142,8 +142,8 @@ def test_the_run_of_a_killed_child_is_rescued_within_seconds(stack: Stack, worke
     run_id = started(stack, slug, ms=3000)
     time.sleep(0.5)
     os.kill(holder(run_id)[1], signal.SIGKILL)
-    stack.wait(lambda: len(outcomes(run_id)) == 2, 6, "the run to be taken again")
-    stack.wait(lambda: state(run_id) == "succeeded", 8, "the run to end")
+    stack.wait(lambda: len(outcomes(run_id)) == 2, 12, "the run to be taken again")
+    stack.wait(lambda: state(run_id) == "succeeded", 15, "the run to end")
     assert outcomes(run_id) == ["lost", "succeeded"]
     assert worker.starts == 1
 
