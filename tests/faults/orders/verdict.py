@@ -28,8 +28,10 @@ SELECT count(*) FROM positions p WHERE p.quantity <>
 """
 _REVIVED = """
 SELECT o.client_order_id FROM order_differences d JOIN orders o ON o.client_order_id = d.subject
- WHERE d.kind = 'revived' AND o.broker = %s
+ WHERE d.kind = 'revived' AND d.ours = 'not_booked' AND o.broker = %s
 """
+"""One that was refused in documented words, was not there when it was asked for, and is booked later is none of these:
+the venue had said so. It is known, its fills count, and its symbol waits for a person."""
 
 
 @dataclass
