@@ -39,7 +39,6 @@ TRIES = 4
 TELL_SECONDS = 20.0
 WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
 """The first such step is the intent, the last is the outcome."""
-QUESTION_ROUNDS = 10
 
 
 def prepare(tell: Tell, *, desk: Desk) -> None:
@@ -91,8 +90,6 @@ class Drill:
     attempts: list[Attempt] = field(default_factory=list)
     endured: list[tuple[faults.Case, float]] = field(default_factory=list)
     hung: list[str] = field(default_factory=list)
-    questions: set[Point] = field(default_factory=set)
-    """Those of the sender's steps at which nothing was sent yet that could change anything."""
     _number: int = 0
     _login: Process | None = None
 
@@ -139,7 +136,6 @@ class Drill:
             "seconds": round(time.monotonic() - began, 1),
             "rounds": self.rounds,
             "steps": steps,
-            "questions": [f"sender: {point}" for point in self.questions],
             "deaths": sum(died.values()),
             "deaths_by_step": dict(died),
             **seconds("recovery", [attempt.recovery_seconds for attempt in self.attempts]),
@@ -166,18 +162,9 @@ class Drill:
                 print(f"  {self.desk.name}: {number} of {len(plan)} deaths, {left:.0f} min left", flush=True)
 
     def _plan(self, traces: Mapping[str, list[Point]]) -> list[tuple[str, Point]]:
-        """Who dies where, in an order drawn by the seed, round after round.
-
-        Between the intent and the next that it writes of the order a sender only asks: there it dies a tenth as often.
-        """
-        plan: list[tuple[str, Point]] = []
-        for number in range(self.rounds):
-            steps = [
-                (who, point) for who, points in traces.items() for point in points
-                if not (who == "sender" and point in self.questions) or number % QUESTION_ROUNDS == 0
-            ]  # fmt: skip
-            plan += self.rng.sample(steps, len(steps))
-        return plan
+        """Who dies where, in an order drawn by the seed, round after round."""
+        steps = [(who, point) for who, points in traces.items() for point in points]
+        return [death for _ in range(self.rounds) for death in self.rng.sample(steps, len(steps))]
 
     def _connect(self) -> "psycopg.Connection[Any]":
         """The drill's own connection, which sees and moves everything."""
@@ -213,8 +200,6 @@ class Drill:
         """From the intent to the outcome and what is written after that of the run; or some of these."""
         writing = [number for number, point in enumerate(points) if WRITES_AN_ORDER.search(point.step)]
         inner = points[writing[0] : writing[-1] + 5] if writing else points
-        if len(writing) > 4:  # the intent, something that follows from it, and the outcome
-            self.questions |= set(inner[2 : writing[2] - writing[0]])
         if self.steps_at_most is None:
             return inner
         chosen = self.rng.sample(range(len(inner)), min(self.steps_at_most, len(inner)))

@@ -53,20 +53,14 @@ def merged(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         whole[name] = dict(total)
     for name in LONGEST:
         whole[name] = max((one[name] for one in reports if one[name] is not None), default=None)
-    for name in ("steps", "questions"):
-        whole[name] = sorted(set.intersection(*(set(one[name]) for one in reports)))
+    whole["steps"] = sorted(set.intersection(*(set(one["steps"]) for one in reports)))
     whole["examples"] = {name: found for one in reports for name, found in one["examples"].items()}
     return whole
 
 
-def least(report: dict[str, Any], *, questions: bool) -> int:
-    """How often a process has died at the step at which the fewest have: of those that only ask, or of the others."""
-    steps = (
-        set(report["steps"]) & set(report["questions"])
-        if questions
-        else set(report["steps"]) - set(report["questions"])
-    )
-    return min((report["deaths_by_step"].get(step, 0) for step in steps), default=0)
+def least(report: dict[str, Any]) -> int:
+    """How often a process has died at the step at which the fewest have."""
+    return min((report["deaths_by_step"].get(step, 0) for step in report["steps"]), default=0)
 
 
 def table(reports: Sequence[dict[str, Any]]) -> str:
@@ -75,11 +69,10 @@ def table(reports: Sequence[dict[str, Any]]) -> str:
     for one in reports:
         wrong = dict(one["wrong"])
         apart = {name: sum(wrong.pop(found) for found in of) for name, of in TOLD_APART.items()}
-        asking = len(set(one["steps"]) & set(one["questions"]))
         cells = {
             **{name: str(one[name]) for name in ("venue", "deaths", "faults", "orders")},
-            "steps": f"{len(one['steps']) - asking} + {asking}",
-            "least": f"{least(one, questions=False)}, {least(one, questions=True)}",
+            "steps": str(len(one["steps"])),
+            "least": str(least(one)),
             **{name: str(count) for name, count in apart.items()},
             "other": str(sum(wrong.values())),
             "slowest": _took(one["resolved_seconds_max"]),
