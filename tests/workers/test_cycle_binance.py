@@ -111,3 +111,34 @@ def test_an_answer_that_is_lost_is_found_in_the_next_cycle(venue: VenueProcess, 
     sent = [row["client_order_id"] for row in venue.ledger("SELECT client_order_id FROM orders")]
     assert len(sent) == len(set(sent))
     assert set(sent) == set(Order.objects.values_list("client_order_id", flat=True))
+
+
+def _quote(venue: VenueProcess, symbol: str, middle: int) -> None:
+    venue.tell("/market", symbol=symbol, bids=[[str(middle - 1), "50"]], asks=[[str(middle + 1), "50"]])
+
+
+def test_an_order_is_worth_what_the_venue_asks_not_what_was_last_recorded(
+    venue: VenueProcess, desk: Client, settings: Settings
+) -> None:
+    """A sixth above the last close the limit of an order still holds; twenty times above it nothing is sent."""
+    settings.QT_MAX_NOTIONAL_PER_TRADE = Decimal(1000)
+    _market(0.002)
+    _quote(venue, "BTCUSDT", 70_000)
+    _quote(venue, "ETHUSDT", 60_000)
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    (sent,) = venue.ledger("SELECT symbol, value FROM orders")
+    assert sent["symbol"] == "BTCUSDT"
+    assert 999 < Decimal(sent["value"]) < 1001
+    refused = Order.objects.get(state=OrderState.REFUSED)
+    assert (refused.symbol, refused.reference_price) == ("ETHUSDT", 60_000)
+    assert refused.reason.startswith("QT_MAX_PRICE_MOVE_PCT: ETHUSDT has moved 19")
+
+
+def test_without_a_quote_nothing_is_sent(venue: VenueProcess, desk: Client) -> None:
+    _market(0.002)
+    venue.tell("/market", symbol="BTCUSDT", bids=[], asks=[])
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert [row["symbol"] for row in venue.ledger("SELECT symbol FROM orders")] == ["ETHUSDT"]
+    assert Order.objects.get(state=OrderState.REFUSED).reason.startswith("QT_MAX_SPREAD_PCT: the quote of BTCUSDT")

@@ -48,7 +48,7 @@ def rest(client: Client, quantity: str = "1", *, send: bool = True, state: str =
     now = price()
     planned = Planned("BTCUSDT", Side.BUY, D(quantity), now, limit_price=now / 2, time_in_force=TimeInForce.GTC)
     with open_session(client.id, "mock") as session:
-        quotes = execution.quotes(session, [planned])
+        quotes = execution.quotes(session, [planned.symbol])
         with transaction.atomic():
             (order,) = execution.intend(client.id, uuid4(), [planned], broker="mock", quotes=quotes)
         assert order.state == OrderState.INTENDED, order.reason

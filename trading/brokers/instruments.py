@@ -74,6 +74,13 @@ class Quote:
     ask_quantity: Decimal | None = None
     greeks: Greeks | None = None
 
+    @property
+    def middle(self) -> Decimal | None:
+        """Between bid and ask, to eight decimals; None where one is missing or they make no sense."""
+        if self.bid is None or self.ask is None or not 0 < self.bid <= self.ask:
+            return None
+        return ((self.bid + self.ask) / 2).quantize(Decimal("1e-8"))
+
 
 @dataclass(frozen=True)
 class OptionQuote:

@@ -96,14 +96,31 @@ def instruments(broker: Broker, symbols: Iterable[str]) -> dict[str, Instrument]
     return found
 
 
-def quotes(broker: Broker, planned: Sequence[Planned]) -> dict[str, Quote]:
-    """What the venue quotes now for each planned symbol; one that it cannot quote is left out. Asks the venue."""
+def quotes(broker: Broker, symbols: Iterable[str]) -> dict[str, Quote]:
+    """What the venue quotes now for each symbol; one that it cannot quote is left out. Asks the venue."""
     found = {}
-    for symbol in sorted({order.symbol for order in planned}):
+    for symbol in sorted(symbols):
         try:
             found[symbol] = broker.quote(symbol)
         except BrokerError as error:
             log.warning("order.no_quote", symbol=symbol, broker=broker.name, error=str(error))
+    return found
+
+
+def prices(broker: str, symbols: Iterable[str], quotes: Mapping[str, Quote]) -> dict[str, Decimal]:
+    """What an order of each symbol is planned and reviewed at; one of which no price is known is left out.
+
+    Where money can move that is the middle of what the venue bids and asks: the newest close may be old, or another
+    market's, and a size that follows from it may be worth many times what a limit allows. Where the venue quotes
+    nothing, and at simulated venues, which trade at our candles or for practice, it is the newest close.
+    """
+    found = {}
+    for symbol in symbols:
+        known, quote = market.quote(symbol), quotes.get(symbol)
+        if not is_simulated(broker) and quote is not None and quote.middle is not None:
+            found[symbol] = quote.middle
+        elif known is not None:
+            found[symbol] = known.price
     return found
 
 

@@ -121,9 +121,9 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         wanted = ctx.returned["targets"]["weights"]
         with _told_apart():
             instruments = services.instruments(broker, {*held, *wanted})
+        quotes = services.quotes(broker, instruments)
     weights = {symbol: Decimal(weight) for symbol, weight in wanted.items()}
-    quotes = {symbol: market.quote(symbol) for symbol in {*held, *weights}}
-    prices = {symbol: quote.price for symbol, quote in quotes.items() if quote is not None}
+    prices = services.prices(broker.name, {*held, *weights}, quotes)
     untraded = {*held, *weights} - instruments.keys()
     unsettled = selectors.left_alone(ctx.client_id, broker.name) | untraded
     goals: dict[str, Decimal] = {}
@@ -136,10 +136,8 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         silent = {row["symbol"] for row in ctx.returned["universe"]["symbols"]} - weights.keys()
         unsettled |= silent
     planned = planning.plan(weights, held, prices, cash=cash, rules=rules, unsettled=unsettled, instruments=instruments)
-    with _broker(ctx) as broker:
-        offered = services.quotes(broker, planned)
     with ctx.transaction():
-        orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name, quotes=offered)
+        orders = services.intend(ctx.client_id, ctx.run_id, planned, broker=broker.name, quotes=quotes)
     shown = [_shown(order) for order in orders]
     return {
         "cash": f"{cash:.2f}",
