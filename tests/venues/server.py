@@ -290,7 +290,7 @@ class _Server(ThreadingHTTPServer):
 
 def run(make: Callable[[Path], Venue], *, ledger: str) -> None:
     """Serve until SIGTERM or Ctrl-C; prints one JSON line with the ports once it listens, on loopback alone."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog=f"python -m tests.venues.{Path(ledger).stem}")
     parser.add_argument("--port", type=int, default=0, help="of the venue; 0: any that is free")
     parser.add_argument("--control", type=int, default=0, help="of the control port; 0: any that is free")
     parser.add_argument("--ledger", type=Path, default=Path(ledger), help="the SQLite file; kept between runs")

@@ -1,4 +1,4 @@
-"""``python -m tests.venues.ibkr --port N --ledger FILE``."""
+"""``python -m tests.venues.ibkr --port N``."""
 
 import argparse
 import asyncio
@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.venues.ibkr", description="An IB gateway on loopback.")
     parser.add_argument("--port", type=int, default=4002, help="where clients connect; 0 takes a free one")
     parser.add_argument("--control", type=int, default=0, help="the control port; 0 takes a free one")
-    parser.add_argument("--ledger", type=Path, required=True, help="the file that orders are kept in")
+    parser.add_argument("--ledger", type=Path, default=Path("ibkr.sqlite"), help="the SQLite file; kept between runs")
     parser.add_argument("--version", type=int, default=MAX_VERSION, help="the highest version of the API")
     parser.add_argument("--linger", type=float, default=0.0, help="seconds that a broken client's id stays in use")
     parser.add_argument("--history-window", type=float, default=600.0, help="seconds of the rule of 60 requests")
