@@ -59,18 +59,20 @@ def test_the_hash_is_that_of_names_counts_and_columns() -> None:
 def test_a_range_takes_its_first_and_its_last_bar() -> None:
     bars = [
         Bar("X", datetime(2024, 1, day, tzinfo=UTC), *(Decimal(price) for price in (2, 3, 1, 2, 5)))
-        for day in (1, 2, 3, 4)
+        for day in (1, 2, 3, 4, 5)
     ]
     market.store(bars, source="test")
     for start, end, days in (
-        ("2024-01-02", "2024-01-03", [2, 3]),
-        ("2024-01-02", "2024-01-03T00:00:00Z", [2, 3]),
-        ("2024-01-01T00:00:00.000001Z", "2024-01-09", [2, 3, 4]),
+        ("2024-01-02", "2024-01-04", [2, 3, 4]),
+        ("2024-01-02", "2024-01-04T00:00:00Z", [2, 3, 4]),
+        ("2024-01-01T00:00:00.000001Z", "2024-01-09", [2, 3, 4, 5]),
     ):
         (series,) = candles.stored(daily(symbol="X", start=start, end=end))
         found = [datetime.fromtimestamp(moment / 1e9, UTC).day for moment in series.time]
         assert found == days
-    with pytest.raises(candles.NoCandles, match="import_candles"):
+    with pytest.raises(
+        candles.NoCandles, match=r"2 candles of X .* 3 are the least: import them .manage.py import_candles"
+    ):
         candles.stored(daily(symbol="X", start="2024-01-04", end="2024-01-05"))
 
 

@@ -110,6 +110,15 @@ def test_what_is_not_a_configuration_says_where(fields: dict[str, Any], loc: lis
     assert loc in [error["loc"] for error in refused.value.errors]
 
 
+@pytest.mark.parametrize("value", [None, [1], {}, 1e300, "A" * 65])
+def test_what_no_parameter_can_be_is_said_once(value: Any) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        parse(changed(strategy={"name": "dual_sma", "params": {"fast": value}}))
+    (fault,) = refused.value.errors
+    assert fault["loc"] == ["strategy", "params", "fast"]
+    assert fault["message"] == "must be true, false, a number within ±9007199254740991, or a text of at most 64"
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -78,7 +78,7 @@ def test_the_list_in_pages_and_by_state_and_symbol(desk: Client, resting: Order)
         "5", "90", "limit", "gtc",
     )  # fmt: skip
     assert (is_open["run_id"], is_open["replaces"], is_open["average_price"]) == (None, None, None)
-    for wrong in ("state=lost", "colour=red", "limit=0", "cursor=x", "state=open&state=filled"):
+    for wrong in ("state=lost", "colour=red", "limit=0", "cursor=x", "state=open&state=filled", "symbol=A%00"):
         assert http.get(f"{path}?{wrong}").status_code == 422, wrong
 
 

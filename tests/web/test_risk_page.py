@@ -64,6 +64,15 @@ def test_the_use_of_each_limit(desk: Client, settings: Settings) -> None:
     assert all("must look like" in one.problem for one in limits_in_use(desk.id))
 
 
+def test_money_has_two_decimals_and_a_count_has_none(desk: Client) -> None:
+    (order,) = intend(desk, buy("0.00070569"))
+    execution.submit(order, Venue(), hold=execution.in_transaction)
+    page = text_of(browser_of(Role.READ_ONLY, desk).get("/app/risk"))
+    cells = {row.split("<", 1)[0]: row for row in page.split('<th scope="row">')[1:]}
+    assert '<td class="n">900.07</td>' in cells["QT_MAX_NET_DELTA"]
+    assert '<td class="n">1</td>' in cells["QT_MAX_OPEN_LEGS"]
+
+
 def test_a_client_sees_its_own_limits_and_no_switch(desk: Client) -> None:
     other = Client.objects.create(name="Other Desk")
     browser = browser_of(Role.READ_ONLY, desk)

@@ -18,6 +18,8 @@ from trading.marketdata.files import read_bars
 
 MOST_BARS: Final = 5_000_000
 """Of all symbols of a run together."""
+FEWEST: Final = 3
+"""Of each symbol: two returns are the least that have a deviation."""
 SYNTHETIC: Final = "TEST"
 """Symbols that begin with this are drawn rather than read, unless candles of theirs are stored."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,10 +101,11 @@ def _series(symbol: str, rows: Iterable[tuple[int, float, float, float, float, f
 
 
 def _enough(series: Series, config: RunConfig) -> Series:
-    if len(series.time) < 2:
+    if len(series.time) < FEWEST:
         raise NoCandles(
             f"there are {len(series.time)} candles of {series.symbol} at {config.timeframe} from {config.start} to"
-            f" {config.end}, and two are the least: import them (manage.py import_candles FILE) or choose other dates"
+            f" {config.end}, and {FEWEST} are the least: import them (manage.py import_candles FILE) or choose other"
+            " dates"
         )
     return series
 

@@ -8,7 +8,17 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from trading.backtests import canonical
 
@@ -36,6 +46,8 @@ PERIODS_PER_YEAR: Final = {
 MOST_SYMBOLS: Final = 50
 MOST_INDICATORS: Final = 20
 MOST_TRIALS: Final = 20_000
+LONGEST_TEXT: Final = 64
+"""Characters of a parameter that is a text."""
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 2200
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -62,6 +74,17 @@ def _symbol(text: str) -> str:
     return text
 
 
+def _in_one_sentence(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Instead of what is wrong with it as each of the kinds that a parameter may be."""
+    try:
+        return read(value)
+    except ValidationError:
+        largest = canonical.LARGEST_INTEGER
+        raise ValueError(
+            f"must be true, false, a number within ±{largest}, or a text of at most {LONGEST_TEXT}"
+        ) from None
+
+
 def _named(parameters: "dict[str, Parameter]") -> "dict[str, Parameter]":
     for name in parameters:
         if not _NAME.fullmatch(name):
@@ -73,7 +96,9 @@ Moment = Annotated[str, StringConstraints(max_length=40), AfterValidator(_moment
 Symbol = Annotated[str, StringConstraints(min_length=1, max_length=32), AfterValidator(_symbol)]
 Name = Annotated[str, StringConstraints(pattern=f"^{_NAME.pattern}$")]
 Number = Annotated[float, Field(ge=-canonical.LARGEST_INTEGER, le=canonical.LARGEST_INTEGER)]
-Parameter = bool | int | Number | Annotated[str, StringConstraints(max_length=64)]
+Parameter = Annotated[
+    bool | int | Number | Annotated[str, StringConstraints(max_length=LONGEST_TEXT)], WrapValidator(_in_one_sentence)
+]
 Fraction = Annotated[float, Field(ge=1e-9, le=1_000)]
 Parameters = Annotated[dict[str, Parameter], Field(max_length=32), AfterValidator(_named)]
 

@@ -27,6 +27,8 @@ def page(request: Request, rows: QuerySet[Any], *, filters: tuple[str, ...]) -> 
             raise invalid(["query", name], f"not known here; there are: {', '.join((*filters, 'limit', 'cursor'))}")
         if len(request.query_params.getlist(name)) > 1:
             raise invalid(["query", name], "given more than once")
+        if "\x00" in request.query_params[name]:
+            raise invalid(["query", name], "contains a NUL character")
     limit = _limit(request.query_params.get("limit", str(DEFAULT_LIMIT)))
     cursor = request.query_params.get("cursor")
     if cursor is not None:

@@ -28,6 +28,12 @@ def money(value: Any) -> str:
 
 
 @register.filter
+def used(value: Decimal | int) -> str:
+    """How much of a limit is used: a count as it is, anything else as money."""
+    return f"{value:,}" if isinstance(value, int) else money(value)
+
+
+@register.filter
 def signed(value: Any) -> str:
     """As money, with its sign."""
     number = _decimal(value)
