@@ -8,12 +8,14 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 from django.db import connection
+from django.test import TransactionTestCase
 from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
+from tests import emptying
 from tests.conformance.benches.ibkr import end_gateways
 from trading.core.scope import platform_scope
 
@@ -65,7 +67,11 @@ def gateways_end(django_db_setup: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Let a transactional test empty its tables in the end; tests/audit switches this trigger on again for its own."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_log DISABLE TRIGGER audit_log_refuse_truncate")
+        emptying.install()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", emptying.empty)
+        yield
