@@ -77,6 +77,19 @@ def test_it_takes_the_place_of_the_other(desk: Client, paper: Paper) -> None:
     assert reconciliation.reconcile(desk.id, paper, hold=HOLD, now=timezone.now()).standing == 0
 
 
+def test_what_a_person_asks_for_needs_no_other_approval(desk: Client, paper: Paper, settings: Settings) -> None:
+    """Neither where it grows nor where it comes to less, also in the place of what no person had approved."""
+    old = resting(desk, paper)
+    Reservation.objects.update(is_autonomous=True)
+    settings.AUTONOMOUS_ENABLED = False
+    more = instead(old, paper, "7")
+    assert (more.state, more.reason) == (OrderState.OPEN, "")
+    Reservation.objects.update(is_autonomous=True)
+    less = instead(more, paper, "3")
+    assert (less.state, less.reason) == (OrderState.OPEN, "")
+    assert list(Reservation.objects.values_list("client_order_id", "is_autonomous")) == [(less.client_order_id, False)]
+
+
 def test_what_grows_past_a_limit_is_refused_and_the_other_stays(desk: Client, paper: Paper, settings: Settings) -> None:
     """The limit is 900 for a position: 5 at 90 are 450; 9 at 100 are 900, and 10 are 1,000."""
     settings.QT_MAX_POSITION_PER_SYMBOL = Decimal(900)

@@ -84,6 +84,7 @@ def replace(
 ) -> Order:
     """Have ``quantity`` at ``limit_price`` stand in the place of what is left of ``order``; the new order.
 
+    ``by`` is the person who wants it, which is all the approval that `AUTONOMOUS_ENABLED` asks for.
     It is refused, and the old one stays as it is, when risk does not let it grow. Whether the old one has ended is
     asked for afterwards. Raises `NotReplaceable`. Must not be called in a transaction.
     """
@@ -109,7 +110,16 @@ def _intend(
     side = Side(old.side)
     number = Order.objects.filter(run_id=old.id).count() + 1
     own = client_order_id(old.client_id, old.id, number)
-    proposal = Proposal(old.symbol, side, quantity, limit_price, old.previous_price, bid=quote.bid, ask=quote.ask)
+    proposal = Proposal(
+        old.symbol,
+        side,
+        quantity,
+        limit_price,
+        old.previous_price,
+        bid=quote.bid,
+        ask=quote.ask,
+        is_autonomous=False,
+    )
     found = blocking(old.client_id, old.broker, old.symbol, side)
     if found is not None:
         breach = Breach(found.ours, found.theirs, f"{found}: nothing is sent until this is explained")

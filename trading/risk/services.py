@@ -109,7 +109,7 @@ def review_instead(
     if (old.quantity > 0) == (proposal.signed_quantity > 0) and all(
         new <= before for new, before in zip(comes_to, may_come_to, strict=True)
     ):
-        proposal = replace(proposal, is_autonomous=old.is_autonomous)
+        proposal = replace(proposal, is_autonomous=proposal.is_autonomous and old.is_autonomous)
         refusal = _switches(state.guard, proposal)
         decide(
             client_id, client_order_id, proposal, *(("", None) if refusal is None else (refusal.limit, refusal.breach))
