@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from trading.jobs.context import StepContext
-from trading.jobs.models import JobQueue
+from trading.jobs.models import JobQueue, JobRun
 from trading.jobs.outcomes import FanOut, PermanentError, RetryLater, Snooze, StepResult
 from trading.jobs.registry import Arguments, Job, NoArguments, Step
 
@@ -36,6 +36,13 @@ def second(ctx: StepContext, args: NumberArguments) -> dict[str, Any]:
 
 def noop(ctx: StepContext, args: NumberArguments) -> None:
     return None
+
+
+def count(ctx: StepContext, args: NumberArguments) -> dict[str, Any]:
+    for done in range(args.n + 1):
+        ctx.progress(done, args.n, f"{done} counted")
+    _maybe_fail("count")
+    return {"written_at_once": JobRun.objects.get(id=ctx.run_id).progress_done}
 
 
 def refuse(ctx: StepContext, args: NoArguments) -> None:
@@ -98,6 +105,7 @@ UNIQUE = Job(
     arguments=NumberArguments,
     unique=lambda args, client_id: f"n={args.n}",
 )
+COUNT = Job(slug="sample-count", title="Says how far it is", steps=(Step(count),), arguments=NumberArguments)
 REFUSE = Job(slug="sample-refuse", title="Fails for good", steps=(Step(refuse),), arguments=NoArguments)
 LATER = Job(slug="sample-later", title="Asks for more time", steps=(Step(later),), arguments=NoArguments)
 NAP = Job(slug="sample-nap", title="Snoozes", steps=(Step(nap),), arguments=NoArguments)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.jobs import sample
 from tests.jobs.conftest import Broker, Hands, expire_lease, make_due
 from trading.core.scope import platform_scope
-from trading.jobs import ledger, runner, services, upkeep
+from trading.jobs import context, ledger, runner, services, upkeep
 from trading.jobs.models import JobAttempt, JobRun
-from trading.jobs.outcomes import LeaseLost
+from trading.jobs.outcomes import LeaseLost, RunCancelled
 from trading.jobs.registry import UnknownJob
 from trading.jobs.states import Outcome, State
 from trading.tenants.models import Client
@@ -130,7 +130,7 @@ def test_a_holder_that_woke_up_late_changes_nothing() -> None:
 
     ending = ledger.Ending(Outcome.SUCCEEDED, State.SUCCEEDED, step_index=0, attempt=1, result={"late": True})
     assert ledger.finish(slow, ending) is False
-    assert ledger.write_progress(slow, done=1, total=2, note="late") is False
+    assert ledger.write_progress(slow, ledger.Progress(1, 2, "late")) is False
     with pytest.raises(LeaseLost), ledger.fenced(slow):
         raise AssertionError("a late holder must not get in")
     run.refresh_from_db()
@@ -318,3 +318,35 @@ def test_retention_deletes_old_families_and_nothing_else(hands: Hands) -> None:
     assert services.prune(ended_before=boundary, limit=10) == 0
     assert set(JobRun.objects.values_list("id", flat=True)) == {kept.id, live.id}
     assert JobAttempt.objects.count() == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_step_said_last_is_recorded_with_its_ending(hands: Hands, fails: bool) -> None:
+    """A step that takes less than a second has no other write of its own."""
+    if fails:
+        sample.FAIL_ONCE.add("count")
+    run = hands.run(services.enqueue("sample-count", {"n": 3}).run)
+    assert (run.progress_done, run.progress_total, run.progress_note) == (3, 3, "3 counted")
+    assert run.state == (State.RETRYING if fails else State.SUCCEEDED)
+    assert run.result == (None if fails else {"written_at_once": 0})
+
+
+def test_a_step_that_says_nothing_leaves_what_was_said_before(hands: Hands) -> None:
+    run = services.enqueue("sample-one").run
+    JobRun.objects.filter(id=run.id).update(progress_done=1, progress_total=2, progress_note="before")
+    run = hands.run(run)
+    assert (run.progress_done, run.progress_total, run.progress_note) == (1, 2, "before")
+
+
+def test_a_step_that_is_due_to_say_how_far_it_is_is_stopped_when_it_was_cancelled(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "PROGRESS_EVERY_SECONDS", 0.0)
+    run = services.enqueue("sample-count", {"n": 3}).run
+    assert hands.run(run).result == {"written_at_once": 3}
+    run = services.enqueue("sample-count", {"n": 3}).run
+    held = claim(run)
+    assert held is not None
+    services.cancel(run.id)
+    with pytest.raises(RunCancelled):
+        context.StepContext(held).progress(1, 3)

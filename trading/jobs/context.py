@@ -38,6 +38,8 @@ class StepContext:
 
     claim: ledger.Claim
     dry_run: bool = False
+    unwritten: ledger.Progress | None = field(default=None, repr=False)
+    """What was said of the step's progress and is not recorded yet: its ending records it."""
     _progress_at: float = field(default_factory=time.monotonic, repr=False)
 
     @property
@@ -74,15 +76,18 @@ class StepContext:
         return log
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Say how far the step is; written when it is done, and until then at most once a second.
+        """Say how far the step is; written at most once a second, and what was said last with the step's ending.
 
-        Raises `LeaseLost` or `RunCancelled` when the run has been taken away or asked to stop.
+        Where it is written, raises `LeaseLost` or `RunCancelled` when the run has been taken away or asked to stop.
         """
         at = time.monotonic()
-        if self.dry_run or (done < total and at - self._progress_at < PROGRESS_EVERY_SECONDS):
+        self.unwritten = ledger.Progress(done, total, note)
+        if self.dry_run or at - self._progress_at < PROGRESS_EVERY_SECONDS:
             return
         self._progress_at = at
-        if not ledger.write_progress(self.claim, done=done, total=total, note=note):
+        if ledger.write_progress(self.claim, self.unwritten):
+            self.unwritten = None
+        else:
             self.check()
 
     def check(self) -> None:

@@ -143,6 +143,15 @@ def _as_claim(row: Row, worker: str) -> Claim:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a step is: ``done`` of ``total``, and of what."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Ending:
     """How an attempt leaves its run: the attempt's outcome, and the run's new place."""
 
@@ -156,6 +165,7 @@ class Ending:
     returned: Mapping[str, Any] | None = None
     result: Any = None
     note: str | None = None
+    progress: Progress | None = None
     error_type: str = ""
     error_message: str = ""
     traceback: str = ""
@@ -171,6 +181,8 @@ WITH finished AS (
            children_pending = %(children_pending)s,
            returned = returned || %(returned)s,
            result = coalesce(%(result)s, result),
+           progress_done = coalesce(%(done)s, progress_done),
+           progress_total = coalesce(%(total)s, progress_total),
            progress_note = coalesce(%(note)s, progress_note),
            error_type = %(error_type)s, error_message = %(error_message)s,
            finished_at = CASE WHEN %(final)s THEN now() END
@@ -189,6 +201,7 @@ SELECT id FROM finished
 
 def finish(claim: Claim, ending: Ending) -> bool:
     """Write how the attempt ended; False when the run is no longer this attempt's."""
+    told = _columns(ending.progress)
     rows = execute(
         _FINISH,
         {
@@ -203,7 +216,8 @@ def finish(claim: Claim, ending: Ending) -> bool:
             "children_pending": ending.children_pending,
             "returned": _json(dict(ending.returned or {})),
             "result": None if ending.result is None else _json(ending.result),
-            "note": ending.note,
+            **told,
+            "note": told["note"] if ending.note is None else ending.note,
             "error_type": ending.error_type[:200],
             "error_message": ending.error_message,
             "traceback": ending.traceback,
@@ -262,19 +276,20 @@ class _Fenced(transaction.Atomic):
             raise
 
 
-def write_progress(claim: Claim, *, done: int, total: int, note: str) -> bool:
+def _columns(progress: Progress | None) -> Row:
+    """As a run's row has it; None for what stays."""
+    if progress is None:
+        return {"done": None, "total": None, "note": None}
+    return {"done": progress.done, "total": max(progress.total, progress.done), "note": progress.note[:200]}
+
+
+def write_progress(claim: Claim, progress: Progress) -> bool:
     """Record progress; False when the run is no longer this attempt's or was asked to stop."""
     rows = execute(
         "UPDATE job_runs SET progress_done = %(done)s, progress_total = %(total)s, progress_note = %(note)s"
         " WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running' AND cancel_requested_at IS NULL"
         " RETURNING 1",
-        {
-            "run_id": claim.run_id,
-            "fence": claim.fence,
-            "done": done,
-            "total": max(total, done),
-            "note": note[:200],
-        },
+        {"run_id": claim.run_id, "fence": claim.fence, **_columns(progress)},
     )
     return bool(rows)
 

@@ -113,6 +113,12 @@ def _attempt(claim: ledger.Claim) -> State | None:
 
 
 def _decide(claim: ledger.Claim) -> Decision:
+    context = StepContext(claim)
+    decision = _answer(claim, context)
+    return replace(decision, ending=replace(decision.ending, progress=context.unwritten))
+
+
+def _answer(claim: ledger.Claim, context: StepContext) -> Decision:
     try:
         job = registry.get(claim.job)
         step = job.step(claim.step)
@@ -123,7 +129,7 @@ def _decide(claim: ledger.Claim) -> Decision:
             job, claim.args, client_id=claim.client_id, client_is_active=claim.client_is_active
         )
         with scope_of_run(claim.client_id), _leaving_no_transaction(), interrupts.interruptible():
-            result = step.run(StepContext(claim), arguments)
+            result = step.run(context, arguments)
         return _answered(claim, result)
     except (LeaseLost, StillHeld):
         raise
