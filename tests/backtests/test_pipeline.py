@@ -15,7 +15,7 @@ from tests.backtests.test_config import changed
 from trading.backtests import pipeline, plots, services, tables, tearsheet, validation
 from trading.backtests.candles import Series
 from trading.backtests.parsing import parse
-from trading.backtests.work import Work
+from trading.backtests.work import WORTH_KEEPING_SECONDS, Work
 from trading.quant.statistics import Record, deflated_sharpe
 
 DAY = 86_400 * 10**9
@@ -54,8 +54,12 @@ def test_buying_once_at_the_next_open_follows_by_hand() -> None:
     assert metrics["max_drawdown"] == pytest.approx(0.1)
 
 
-def test_a_part_that_is_read_again_is_the_one_that_was_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keeping", [0.0, WORTH_KEEPING_SECONDS, 3600.0])
+def test_a_part_that_is_read_or_made_again_is_the_one_that_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeping: float
+) -> None:
     """To the flags of its arrays: for others the kernels would be compiled anew, in the middle of a run."""
+    monkeypatch.setattr("trading.backtests.work.WORTH_KEEPING_SECONDS", keeping)
     prices = [100.0, 101.0, 99.0, 98.0, 103.0, 104.0, 102.0, 101.0]
     validating = {"bootstrap": {"trials": 5, "block_length": 2}}
     first, again = (
@@ -74,6 +78,9 @@ def test_a_part_that_is_read_again_is_the_one_that_was_made(tmp_path: Path) -> N
         }
 
     made, read = parts(first), parts(again)
+    kept = {0.0: {"candles", "features", "result", "draws"}, 3600.0: {"candles"}}
+    if keeping in kept:
+        assert {path.stem for path in tmp_path.iterdir()} == kept[keeping]
     assert made.keys() == read.keys()
     for name, array in made.items():
         assert read[name] is not array

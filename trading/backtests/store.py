@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -142,9 +142,12 @@ def write_all(file: FileIO, content: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _sync_all(files: ExitStack, descriptors: Iterable[int]) -> None:
+def _sync_all(files: ExitStack, descriptors: Sequence[int]) -> None:
     """Have files on the disk, and close them."""
     with files:
+        if hasattr(os, "posix_fadvise"):  # begins to write each, so that the first to be waited for takes most along
+            for descriptor in descriptors:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         for descriptor in descriptors:
             os.fsync(descriptor)
 

@@ -1,4 +1,5 @@
-"""A run being worked out: what each step makes is kept in a folder, so that a later one, or another try, goes on there.
+"""A run being worked out: what takes long to make is kept in a folder, so that a later step, or another try, goes on
+there.
 
 Each part is read when it is there and made when it is not, so that a step also finds its way where the folder was lost:
 what is made follows from the configuration and the candles alone.
@@ -7,11 +8,12 @@ what is made follows from the configuration and the candles alone.
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +28,11 @@ from trading.quant.engine import Result
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 ALIGNMENT = 16
 """Bytes, of the first array in a file."""
+SUMMARY = ""
+"""What the tests said, as JSON, among their draws."""
+WORTH_KEEPING_SECONDS = 0.002
+"""What is made sooner than this is made again where it is wanted: a file costs as much to write, read and delete."""
+Part = TypeVar("Part")
 _RESULT = ("equity", "accrued_cash", "fills", "trades", "multiplier")
 
 
@@ -66,21 +73,22 @@ class Work:
     def features(self) -> Sequence[Feature]:
         """The feature matrix."""
         found = self._kept("features")
-        if found is None:
-            made = pipeline.features(self.config, self.bars)
-            self._keep("features", {feature.name: feature.values for feature in made})
-            return made
-        return [Feature(name, found[name]) for name in found]
+        if found is not None:
+            return [Feature(name, found[name]) for name in found]
+        bars = self.bars
+        return self._made(
+            "features",
+            lambda: pipeline.features(self.config, bars),
+            lambda made: {feature.name: feature.values for feature in made},
+        )
 
     @cached_property
     def result(self) -> Result:
         """What the simulation left."""
         found = self._kept("result")
         if found is None:
-            made = pipeline.simulated(self.config, self.bars)
-            ruined = np.array(-1 if made.ruined_bar is None else made.ruined_bar)
-            self._keep("result", {"ruined_bar": ruined, **{name: getattr(made, name) for name in _RESULT}})
-            return made
+            bars = self.bars
+            return self._made("result", lambda: pipeline.simulated(self.config, bars), _of_result)
         ruined_bar = int(found["ruined_bar"])
         return Result(
             time=self.bars.time,
@@ -95,14 +103,11 @@ class Work:
     def judged(self) -> Judged:
         """What the tests said; the longest part, told of as it goes."""
         found = self._kept("draws")
-        summary = None if self.folder is None else self.folder / "summary.json"
-        if found is not None and summary is not None and summary.exists():
-            return Judged(json.loads(summary.read_bytes()), {name: found[name] for name in found})
-        made = validated(self.config, self.bars, self.result, self.progress)
-        if summary is not None:
-            _replace(summary, lambda path: path.write_bytes(json.dumps(made.summary).encode()))
-            self._keep("draws", made.draws)
-        return made
+        if found is None:
+            bars, result = self.bars, self.result
+            return self._made("draws", lambda: validated(self.config, bars, result, self.progress), _of_judged)
+        draws = {name: found[name] for name in found if name != SUMMARY}
+        return Judged(json.loads(found[SUMMARY].tobytes()), draws)
 
     def artifacts(self) -> dict[str, bytes]:
         """Everything that the run leaves, by name."""
@@ -125,6 +130,14 @@ class Work:
             return None
         return _loaded(bytearray(path.read_bytes()))
 
+    def _made(self, name: str, make: Callable[[], Part], arrays: Callable[[Part], Arrays]) -> Part:
+        """What ``make`` makes, kept where that takes long."""
+        began = time.perf_counter()
+        made = make()
+        if time.perf_counter() - began >= WORTH_KEEPING_SECONDS:
+            self._keep(name, arrays(made))
+        return made
+
     def _keep(self, name: str, arrays: Arrays) -> None:
         if self.folder is not None:
             _replace(self.folder / f"{name}.arrays", lambda path: _save(path, arrays))
@@ -132,6 +145,16 @@ class Work:
 
 def _of(series: Series) -> list[tuple[str, np.ndarray[Any, Any]]]:
     return [(field.name, getattr(series, field.name)) for field in fields(Series)[1:]]
+
+
+def _of_result(result: Result) -> Arrays:
+    ruined = np.array(-1 if result.ruined_bar is None else result.ruined_bar)
+    return {"ruined_bar": ruined, **{name: getattr(result, name) for name in _RESULT}}
+
+
+def _of_judged(judged: Judged) -> Arrays:
+    said = json.dumps(judged.summary).encode()
+    return {SUMMARY: np.frombuffer(said + b" " * (-len(said) % ALIGNMENT), np.uint8), **judged.draws}
 
 
 def _save(path: Path, arrays: Arrays) -> None:

@@ -37,8 +37,9 @@ def load(ctx: StepContext, args: BacktestArguments) -> dict[str, Any]:
     work = _work(ctx, args, run)
     try:
         what = services.identity(work.config, work.series)
-        with ctx.transaction():
-            services.settle_identity(run, what)
+        if what != services.identity_of(run):
+            with ctx.transaction():
+                services.settle_identity(run, what)
     except (LookupError, ValueError, services.Superseded) as error:
         raise PermanentError(str(error)) from error
     bars = sum(len(series.time) for series in work.series)
