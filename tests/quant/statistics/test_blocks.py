@@ -1,4 +1,4 @@
-"""Block lengths: the automatic choice and the geometric table."""
+"""Block lengths: the automatic choice, and what is drawn."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trading.quant.statistics import block_length
-from trading.quant.statistics.blocks import blocks_nb, length_table
+from trading.quant.statistics.blocks import begin_chance, blocks_nb
 from trading.quant.statistics.draws import seed_word, stream_nb
 
 
@@ -60,11 +60,11 @@ def test_no_series_no_length(bad: np.ndarray) -> None:
 @pytest.mark.parametrize("mean", [1.0, 1.4, 3.0, 25.0, 900.0])
 def test_blocks_are_geometric_and_cover_each_replicate(mean: float) -> None:
     """Lengths follow (1 - p)**k (chi-square on ten classes); starts are uniform; the sum is the number of bars."""
-    bars, drawn, begun = 1_000, [], []
-    thresholds, guide = length_table(mean, bars)
+    bars, drawn, begun, early, steps = 1_000, [], [], [], []
+    begins, starts, lengths = np.empty(-(-bars // 64), np.uint64), *np.empty((2, bars + 2), np.uint32)
     for index in range(400):
-        starts, lengths = np.empty(bars + 256, np.uint32), np.empty(bars + 256, np.uint32)
-        count = blocks_nb(np.uint64(stream_nb(seed_word(1), index)), bars, thresholds, guide, starts, lengths)
+        key = np.uint64(stream_nb(seed_word(1), index))
+        count = blocks_nb(key, bars, begin_chance(mean), begins, starts, lengths)
         assert lengths[:count].sum() == bars
         assert lengths[:count].min() >= 1
         begun.append(starts[:count].copy())
@@ -72,6 +72,9 @@ def test_blocks_are_geometric_and_cover_each_replicate(mean: float) -> None:
         ends = np.cumsum(lengths[:count], dtype=np.int64)
         whole = np.concatenate([[0], ends[:-1]]) < bars // 2
         drawn.append(np.minimum(lengths[:count][whole], bars // 2))
+        # Where a block is read from has nothing to do with where it begins, or with the block before.
+        early.append(starts[:count][np.concatenate([[0], ends[:-1]]) < 100])
+        steps.append((np.diff(starts[:count].astype(np.int64)) - lengths[: count - 1]) % bars)
     every = np.concatenate(drawn)
     stay = 1 - 1 / mean
     edges = np.unique(np.quantile(every, np.linspace(0, 1, 9)[1:-1]))
@@ -79,12 +82,13 @@ def test_blocks_are_geometric_and_cover_each_replicate(mean: float) -> None:
     expected = np.diff(np.concatenate([[0.0], 1 - stay**upper])) * len(every)
     found = np.diff(np.concatenate([[0], [(every <= edge).sum() for edge in upper]]))
     assert ((found - expected) ** 2 / np.maximum(expected, 1e-9)).sum() < 30  # 99.9% with 10 degrees
-    everywhere = np.concatenate(begun)
-    tenths = np.bincount(everywhere // 100, minlength=10)
-    assert ((tenths - len(everywhere) / 10) ** 2 / (len(everywhere) / 10)).sum() < 27.9  # 99.9% with 9 degrees
+    for places in (begun, early, steps):
+        together = np.concatenate(places)
+        tenths = np.bincount(together // 100, minlength=10)
+        assert ((tenths - len(together) / 10) ** 2 / max(len(together) / 10, 1)).sum() < 27.9  # 99.9% with 9 degrees
 
 
 @pytest.mark.parametrize("mean", [0.99, 0.0, math.inf, math.nan])
 def test_a_block_is_at_least_a_bar(mean: float) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        length_table(mean, 100)
+        begin_chance(mean)

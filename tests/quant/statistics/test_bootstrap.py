@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trading.quant.statistics import Bootstrap, Estimate, evaluate
-from trading.quant.statistics.blocks import blocks_nb, length_table
+from trading.quant.statistics.blocks import begin_chance, blocks_nb
 from trading.quant.statistics.draws import seed_word, stream_nb
 
 
 def rebuilt(returns: np.ndarray, mean_length: float, seed: int, index: int) -> np.ndarray:
     """The returns of one replicate, bar by bar."""
     bars = len(returns)
-    starts, lengths = np.empty(bars + 256, np.uint32), np.empty(bars + 256, np.uint32)
+    begins, starts, lengths = np.empty(bars // 64 + 1, np.uint64), *np.empty((2, bars + 2), np.uint32)
     key = np.uint64(stream_nb(seed_word(seed), index))
-    count = blocks_nb(key, bars, *length_table(mean_length, bars), starts, lengths)
+    count = blocks_nb(key, bars, begin_chance(mean_length), begins[: -(-bars // 64)], starts, lengths)
     blocks = zip(starts[:count].tolist(), lengths[:count].tolist(), strict=True)
     return np.array([returns[(start + t) % bars] for start, length in blocks for t in range(length)])
 
@@ -30,9 +30,9 @@ def measured(returns: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("mean_length", [1.0, 1.7, 6.0, 40.0, 5_000.0])
-@pytest.mark.parametrize("bars", [10, 97, 6_001])
+@pytest.mark.parametrize("bars", [10, 63, 64, 97, 1_024, 1_100, 6_001])
 def test_each_replicate_is_what_its_blocks_say(mean_length: float, bars: int) -> None:
-    """Prefix sums and windows give what a walk over the bars gives, also round the end."""
+    """Running sums and columns side by side give what a walk over the bars gives, also round the end."""
     returns = np.random.default_rng(bars).standard_t(4, bars) * 0.02 + 0.001
     test = Bootstrap(returns, replicates=5, seed=8, block_length=mean_length)
     expected = [measured(rebuilt(returns, mean_length, 8, index)) for index in range(5)]

@@ -7,18 +7,12 @@ the series, taken round its end, which start anywhere with equal probability and
 import math
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from trading.quant.statistics.draws import GAMMA, HALF, LOW, ONE, Words, below_nb, mix_nb, stream_nb
+from trading.quant.statistics.draws import ONE, Bits, Words, below_nb, chances_nb, lowest_nb, ones_nb, stream_nb
 from trading.quant.statistics.replication import Floats
 
-Thresholds = npt.NDArray[np.uint64]
-Guide = npt.NDArray[np.uint32]
-
-GUIDE_BITS = 12
-GUIDE_SHIFT = np.uint32(32 - GUIDE_BITS)
-BATCH = 256
+WORD = 64
 
 
 def block_length(series: Floats) -> float:
@@ -71,58 +65,53 @@ def products_nb(values: Floats, out: Floats) -> None:
             out[lag] += values[t] * values[t + lag]
 
 
-def length_table(mean: float, bars: int) -> tuple[Thresholds, Guide]:
-    """Geometric block lengths by inversion, for `blocks_nb`.
+def begin_chance(mean: float) -> np.uint64:
+    """2**32 times the probability that a bar begins a block, for blocks of ``mean`` bars on average.
 
-    ``thresholds[k]`` is 2**32 times the probability of a length up to k + 1, and the length of a 32-bit draw u is
-    1 + the first k with u < thresholds[k]. ``guide`` says where to begin to look, by the draw's first bits. Lengths
-    beyond ``bars`` are never used in full, so the table ends there. Raises ValueError for a mean below 1.
+    Raises ValueError for a mean below 1.
     """
     if not 1.0 <= mean < math.inf:
         raise ValueError(f"a mean block length is at least 1 bar, {mean} is not")
-    stay = 1.0 - 1.0 / mean
-    # Past this length a 32-bit draw cannot tell lengths apart.
-    longest = 1 if stay == 0.0 else min(bars, math.ceil(-33.0 * math.log(2.0) / math.log(stay)))
-    upper = -np.expm1(np.arange(1, longest + 1) * (math.log(stay) if stay else -math.inf))
-    thresholds = np.floor(upper * 2.0**32).astype(np.uint64)
-    thresholds[-1] = 2**32
-    cells = np.arange(2**GUIDE_BITS, dtype=np.uint64) << np.uint64(GUIDE_SHIFT)
-    return thresholds, np.searchsorted(thresholds, cells, side="right").astype(np.uint32)
+    return np.uint64(max(1, round(2.0**32 / mean)))
 
 
 @njit(cache=True, nogil=True)
-def blocks_nb(key: np.uint64, bars: int, thresholds: Thresholds, guide: Guide, starts: Words, lengths: Words) -> int:
-    """The blocks of one replicate: fills ``starts`` and ``lengths`` (room for bars + 256), returns how many there are.
+def rotations_nb(key: np.uint64, bars: int, chance: np.uint64, begins: Bits, shifts: Words) -> int:
+    """The blocks of one replicate as rotations of the series; returns how many there are.
+
+    Every bar begins a block with the same probability, which makes lengths geometric: ``begins`` has a bit for each
+    bar, 64 a word, the last bit first. A block that begins at bar t and is read from a uniformly drawn place of the
+    series is the series rotated by place - t; and that is as uniform, whatever t is. So ``shifts`` (room for
+    bars + 2) are drawn instead of places, and bar t of the replicate is bar (t + shifts[h]) % bars of the series,
+    where h counts the begins up to t. Bar 0 belongs to block 0 and has no bit.
+    """
+    chances_nb(stream_nb(key, 0), chance, begins)
+    begins[0] &= ~ONE
+    if bars % WORD:
+        begins[-1] &= (ONE << np.uint64(bars % WORD)) - ONE
+    count = 1
+    for bits in begins:
+        count += int(ones_nb(bits))
+    below_nb(stream_nb(key, 1), bars, 0, shifts[: count + count % 2])
+    return count
+
+
+@njit(cache=True, nogil=True)
+def blocks_nb(key: np.uint64, bars: int, chance: np.uint64, begins: Bits, starts: Words, lengths: Words) -> int:
+    """The same blocks as places and lengths, both with room for bars + 2; returns how many there are.
 
     The lengths sum to ``bars``; a block may run past the end of the series, where it goes on at its beginning.
     """
-    if thresholds.shape[0] == 1:  # every block is one bar
-        below_nb(stream_nb(key, 0), bars, 0, starts[: bars + bars % 2])
-        lengths[:bars] = 1
-        return bars
-    count, batch, left = 0, 0, np.int64(bars)
-    while True:
-        below_nb(stream_nb(key, 2 * batch), bars, 0, starts[count : count + BATCH])
-        words = stream_nb(key, 2 * batch + 1)
-        for h in range(BATCH // 2):
-            z = mix_nb(words + GAMMA * (np.uint64(h) + ONE))
-            lengths[count + h] = np.uint32(z >> HALF)
-            lengths[count + BATCH // 2 + h] = np.uint32(z & LOW)
-        together = np.int64(0)
-        for h in range(count, count + BATCH):
-            draw = lengths[h]
-            k = np.uint64(guide[draw >> GUIDE_SHIFT])
-            while thresholds[k] <= draw:
-                k += ONE
-            lengths[h] = np.uint32(k + ONE)
-            together += np.int64(k + ONE)
-        if together >= left:
-            break
-        left -= together
-        count += BATCH
-        batch += 1
-    while left > lengths[count]:
-        left -= np.int64(lengths[count])
-        count += 1
-    lengths[count] = np.uint32(left)
-    return count + 1
+    count = rotations_nb(key, bars, chance, begins, starts)
+    block, begun, around = 0, np.uint64(0), np.uint64(bars)
+    for word in range(begins.shape[0]):
+        bits = begins[word]
+        while bits:
+            bar = np.uint64(WORD * word) + lowest_nb(bits)
+            bits &= bits - ONE
+            starts[block] = np.uint32((np.uint64(starts[block]) + begun) % around)
+            lengths[block] = np.uint32(bar - begun)
+            block, begun = block + 1, bar
+    starts[block] = np.uint32((np.uint64(starts[block]) + begun) % around)
+    lengths[block] = np.uint32(around - begun)
+    return count

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
-from trading.quant.statistics.blocks import Guide, Thresholds, block_length, blocks_nb, length_table
-from trading.quant.statistics.draws import LARGEST_BOUND, seed_word, stream_nb
+from trading.quant.statistics.blocks import begin_chance, block_length
+from trading.quant.statistics.draws import LARGEST_BOUND, seed_word
+from trading.quant.statistics.paths import paths_nb, sums_nb
 from trading.quant.statistics.replication import Floats
 
 Measure = Literal["mean", "sharpe", "final_equity", "drawdown"]
@@ -105,9 +105,9 @@ class Bootstrap:
         plan, seed = self._plan, seed_word(self.seed)
         sums = np.zeros((stop - start, 4))
         if plan.compounds:
-            paths_nb(plan.prefix, plan.windows, plan.thresholds, plan.guide, seed, start, sums)
+            paths_nb(plan.twice, plan.mean, plan.chance, seed, start, sums)
         else:
-            sums_nb(plan.prefix, plan.thresholds, plan.guide, seed, start, sums)
+            sums_nb(plan.prefix, plan.chance, seed, start, sums)
         return self._measures(sums)
 
     def conclude(self, rows: Floats) -> BootstrapResult:
@@ -118,20 +118,15 @@ class Bootstrap:
         return BootstrapResult(plan.mean_length, estimates)
 
     def _measures(self, sums: Floats) -> Floats:
-        """From rows of: sums of centred returns, of their squares, of log returns; the largest fall of log equity."""
+        """From rows of: sums of centred returns and of their squares; final equity; drawdown."""
         plan = self._plan
-        bars = (plan.prefix.shape[0] - 1) // 2
+        bars = plan.twice.shape[0] // 2
         shift = sums[:, 0] / bars
         mean = plan.mean + shift
         variance = (sums[:, 1] - sums[:, 0] * shift) / (bars - 1)
         varies = variance > 1e-26 * max(plan.largest, 0.0) ** 2
         sharpe = np.where(varies, mean / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
-        by_name = {
-            "mean": mean,
-            "sharpe": sharpe,
-            "final_equity": np.exp(sums[:, 2]),
-            "drawdown": -np.expm1(-sums[:, 3]),
-        }
+        by_name = {"mean": mean, "sharpe": sharpe, "final_equity": sums[:, 2], "drawdown": sums[:, 3]}
         return np.stack([by_name[name] for name in self.measures], axis=1)
 
 
@@ -143,104 +138,20 @@ class _Plan:
     largest: float
     mean_length: float
     compounds: bool
+    chance: np.uint64  # that a bar begins a block, times 2**32
+    twice: Floats  # (2 bars,): the returns, and once more
     prefix: Floats  # (2 bars + 1, 2): running sums, twice round, of centred returns and of their squares
-    windows: Floats  # (width, bars, 4): log equity over 1 ... width bars from each bar: change, top, bottom, fall
-    thresholds: Thresholds
-    guide: Guide
     observed: Floats
 
     @classmethod
     def of(cls, values: Floats, mean_length: float, *, compounds: bool) -> "_Plan":
-        bars, mean = values.shape[0], float(values.mean())
-        centred = values - mean
-        prefix = np.zeros((2 * bars + 1, 2))
-        for column, series in enumerate((centred, centred**2)):
-            np.cumsum(np.concatenate([series, series]), out=prefix[1:, column])
+        mean = float(values.mean())
+        centred, twice = values - mean, np.concatenate([values, values])
+        prefix = np.zeros((len(twice) + 1, 2))
+        np.cumsum(np.stack([twice - mean, (twice - mean) ** 2], axis=1), axis=0, out=prefix[1:])
         observed = np.array([centred.sum(), (centred**2).sum(), 0.0, 0.0])
-        # Short blocks in one step each; the table stays small enough for the processor's caches.
-        width = max(1, min(16, 80_000 // bars))
-        windows = np.empty((width, bars if compounds else 0, 4))
         if compounds:
-            logs = np.log1p(values)
-            windows_nb(logs, windows)
-            equity = np.concatenate([[0.0], np.cumsum(logs)])
-            observed[2], observed[3] = equity[-1], np.max(np.maximum.accumulate(equity) - equity)
-        thresholds, guide = length_table(mean_length, bars)
+            equity = np.concatenate([[1.0], np.cumprod(1.0 + values)])
+            observed[2], observed[3] = equity[-1], np.max(1.0 - equity / np.maximum.accumulate(equity))
         largest = float(np.abs(values).max())
-        return cls(mean, largest, mean_length, compounds, prefix, windows, thresholds, guide, observed)
-
-
-@njit(cache=True, nogil=True)
-def sums_nb(prefix: Floats, thresholds: Thresholds, guide: Guide, seed: np.uint64, start: int, out: Floats) -> None:
-    """Sums over each replicate from differences of running sums, one a block: row i is replicate ``start + i``."""
-    bars = (prefix.shape[0] - 1) // 2
-    starts = np.empty(bars + 256, dtype=np.uint32)
-    lengths = np.empty(bars + 256, dtype=np.uint32)
-    for row in range(out.shape[0]):
-        count = blocks_nb(stream_nb(seed, start + row), bars, thresholds, guide, starts, lengths)
-        first, second = 0.0, 0.0
-        for h in range(count):
-            begin = np.uint64(starts[h])
-            end = begin + np.uint64(lengths[h])
-            first += prefix[end, 0] - prefix[begin, 0]
-            second += prefix[end, 1] - prefix[begin, 1]
-        out[row, 0] = first
-        out[row, 1] = second
-
-
-@njit(cache=True, nogil=True)
-def paths_nb(
-    prefix: Floats, windows: Floats, thresholds: Thresholds, guide: Guide, seed: np.uint64, start: int, out: Floats
-) -> None:
-    """As `sums_nb`, with the change of log equity and its largest fall, put together from windows of the series."""
-    width, bars = windows.shape[0], windows.shape[1]
-    starts = np.empty(bars + 256, dtype=np.uint32)
-    lengths = np.empty(bars + 256, dtype=np.uint32)
-    steps = windows.reshape(-1, 4)
-    around, wide, one = np.uint64(bars), np.uint64(width), np.uint64(1)
-    for row in range(out.shape[0]):
-        count = blocks_nb(stream_nb(seed, start + row), bars, thresholds, guide, starts, lengths)
-        first, second = 0.0, 0.0
-        level, top, fall = 0.0, 0.0, 0.0
-        for h in range(count):
-            bar, left = np.uint64(starts[h]), np.uint64(lengths[h])
-            end = bar + left
-            first += prefix[end, 0] - prefix[bar, 0]
-            second += prefix[end, 1] - prefix[bar, 1]
-            while left > 0:
-                taken = wide if left > wide else left
-                step = (taken - one) * around + bar
-                within, across = steps[step, 3], top - (level + steps[step, 2])
-                # Branches, not max(): they are seldom taken, and so do not wait for one another.
-                if within > fall:
-                    fall = within
-                if across > fall:
-                    fall = across
-                if level + steps[step, 1] > top:
-                    top = level + steps[step, 1]
-                level += steps[step, 0]
-                left -= taken
-                bar += taken
-                if bar >= around:
-                    bar -= around
-        out[row, 0] = first
-        out[row, 1] = second
-        out[row, 2] = level
-        out[row, 3] = fall
-
-
-@njit(cache=True, nogil=True)
-def windows_nb(logs: Floats, out: Floats) -> None:
-    """``out[j, s]``: over the j + 1 bars from s, round the end: change of log equity, its top, bottom, largest fall.
-
-    Top and bottom are taken after the first bar and relative to what was before it.
-    """
-    bars = logs.shape[0]
-    for s in range(bars):
-        level = fall = 0.0
-        top, bottom = -np.inf, np.inf
-        for j in range(out.shape[0]):
-            level += logs[(s + j) % bars]
-            top, bottom = max(top, level), min(bottom, level)
-            fall = max(fall, top - level)
-            out[j, s, 0], out[j, s, 1], out[j, s, 2], out[j, s, 3] = level, top, bottom, fall
+        return cls(mean, largest, mean_length, compounds, begin_chance(mean_length), twice, prefix, observed)

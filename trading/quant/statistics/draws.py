@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 Words = npt.NDArray[np.uint32]
+Bits = npt.NDArray[np.uint64]
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -58,39 +59,87 @@ def below_nb(key: np.uint64, first: int, step: int, out: Words) -> None:
 
     ``step`` is 0 (all alike) or 1 (the draws of a Fisher-Yates shuffle); a bound of 0 gives 0. Exactly uniform: a
     32-bit draw is scaled by a multiplication, and the few that would favour some value are drawn again (Lemire 2019,
-    "Fast random integer generation in an interval", ACM TOMACS 29). Reads words 0 ... len(out) / 2 - 1, and, when
-    some are drawn again, those that follow.
+    "Fast random integer generation in an interval", ACM TOMACS 29). Reads words 0 ... len(out) / 2 - 1, each for two
+    neighbours, and, when some are drawn again, those that follow.
     """
-    half = out.shape[0] // 2
-    bound, down = np.uint64(first), np.uint64(step)
-    middle = bound - down * np.uint64(half)
-    least = LOW
-    for h in range(half):
-        z = mix_nb(key + GAMMA * (np.uint64(h) + ONE))
-        high_bound = bound - down * np.uint64(h)
-        low_bound = middle - down * np.uint64(h)
-        high = (z >> HALF) * high_bound
-        low = (z & LOW) * low_bound
-        out[h] = np.uint32(high >> HALF)
-        out[half + h] = np.uint32(low >> HALF)
+    pairs = out.view(np.uint64)
+    down = np.uint64(step)
+    bound, state, least = np.uint64(first), key, LOW
+    for h in range(pairs.shape[0]):
+        state += GAMMA
+        z = mix_nb(state)
+        # Bounds fit in 32 bits; saying so makes the multiplications narrow ones.
+        high = (z >> HALF) * (bound & LOW)
+        low = (z & LOW) * ((bound - down) & LOW)
+        pairs[h] = (high >> HALF) | (low & ~LOW)
         least = min(least, min(high & LOW, low & LOW))
-    if least < bound:  # one may favour some value; seldom
-        redraw_nb(key, bound, down, out)
+        bound -= down + down
+    if least < np.uint64(first):  # one may favour some value; seldom
+        redraw_nb(key, np.uint64(first), down, out)
 
 
 @njit(cache=True, nogil=True)
 def redraw_nb(key: np.uint64, bound: np.uint64, down: np.uint64, out: Words) -> None:
     """Draw again where `below_nb`'s scaling would favour some value: about one draw in 2**32 / bound."""
-    half = out.shape[0] // 2
-    spare = half
-    for i in range(2 * half):
+    spare = out.shape[0] // 2
+    for i in range(out.shape[0]):
         here = bound - down * np.uint64(i)
         if here == 0:
             continue
-        z = word_nb(key, i if i < half else i - half)
-        scaled = ((z >> HALF) if i < half else (z & LOW)) * here
+        z = word_nb(key, i // 2)
+        scaled = ((z & LOW) if i % 2 else (z >> HALF)) * here
         threshold = (np.uint64(1 << 32) - here) % here
         while (scaled & LOW) < threshold:
             scaled = (word_nb(key, spare) >> HALF) * here
             spare += 1
         out[i] = np.uint32(scaled >> HALF)
+
+
+@njit(cache=True, nogil=True)
+def chances_nb(key: np.uint64, chance: np.uint64, out: Bits) -> None:
+    """Fill ``out`` with words whose bits are independent, each 1 with probability ``chance`` / 2**32.
+
+    Each bit says whether a uniform number lies below the probability, and 64 are compared at once, digit by binary
+    digit from the last. Where the probability has a 1, a number is below it if its own digit is 0, or else if the
+    digits behind say so; where it has a 0, only if its own is 0 and the digits behind say so. That is an OR and an AND
+    with random words, so that a half takes one word, and whatever has d digits takes d.
+    """
+    if chance > LOW:
+        out[:] = ~np.uint64(0)
+        return
+    if chance == 0:
+        out[:] = 0
+        return
+    digit = 0
+    while not (chance >> np.uint64(digit)) & ONE:
+        digit += 1
+    state = key
+    for h in range(out.shape[0]):
+        state += GAMMA
+        out[h] = mix_nb(state)
+    for place in range(digit + 1, 32):
+        state = key + GAMMA * np.uint64(out.shape[0] * (place - digit))
+        if (chance >> np.uint64(place)) & ONE:
+            for h in range(out.shape[0]):
+                state += GAMMA
+                out[h] |= mix_nb(state)
+        else:
+            for h in range(out.shape[0]):
+                state += GAMMA
+                out[h] &= mix_nb(state)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def ones_nb(word: np.uint64) -> np.uint64:
+    """How many bits are 1. The compiler knows the loop and has an instruction for it."""
+    count = np.uint64(0)
+    while word:
+        word &= word - ONE
+        count += ONE
+    return count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def lowest_nb(word: np.uint64) -> np.uint64:
+    """The place of the last 1 of a word that has one; 0 is the last place."""
+    return ones_nb((word - ONE) & ~word)

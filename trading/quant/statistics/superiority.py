@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numba import njit
 
-from trading.quant.statistics.blocks import Guide, Thresholds, block_length, blocks_nb, length_table
+from trading.quant.statistics.blocks import begin_chance, block_length, blocks_nb
 from trading.quant.statistics.draws import LARGEST_BOUND, seed_word, stream_nb
 from trading.quant.statistics.replication import Floats, p_value
 
@@ -73,7 +73,7 @@ class SuperiorityTest:
         """The four maxima of replicates ``start`` ... ``stop - 1``; shape (stop - start, 4)."""
         plan = self._plan
         rows = np.empty((stop - start, 4))
-        maxima_nb(plan.prefix, plan.scale, plan.offsets, plan.thresholds, plan.guide, seed_word(self.seed), start, rows)
+        maxima_nb(plan.prefix, plan.scale, plan.offsets, plan.chance, seed_word(self.seed), start, rows)
         return rows
 
     @property
@@ -124,13 +124,12 @@ class _Plan:
     offsets: Floats  # (3, strategies): what lower, consistent and upper leave of each mean in the null
     prefix: Floats  # (bars + 1, strategies): running sums of centred returns
     mean_length: float
-    thresholds: Thresholds
-    guide: Guide
+    chance: np.uint64  # that a bar begins a block, times 2**32
 
     @classmethod
     def of(cls, values: Floats, mean_length: float, *, studentised: bool) -> "_Plan":
         bars, strategies = values.shape
-        thresholds, guide = length_table(mean_length, bars)
+        chance = begin_chance(mean_length)
         mean = values.mean(axis=0)
         prefix = np.zeros((bars + 1, strategies))
         np.cumsum(values - mean, axis=0, out=prefix[1:])
@@ -140,7 +139,7 @@ class _Plan:
         # Hansen's threshold: a mean this far below 0 cannot be that of a strategy as good as the benchmark.
         surely_worse = mean < -deviation * math.sqrt(2.0 * math.log(math.log(bars)) / bars)
         offsets = np.stack([np.minimum(mean, 0.0), np.where(surely_worse, mean, 0.0), np.zeros(strategies)])
-        return cls(mean, scale if studentised else np.ones(strategies), offsets, prefix, mean_length, thresholds, guide)
+        return cls(mean, scale if studentised else np.ones(strategies), offsets, prefix, mean_length, chance)
 
 
 def variance_of_mean(values: Floats, mean_length: float) -> Floats:
@@ -169,20 +168,20 @@ def maxima_nb(
     prefix: Floats,
     scale: Floats,
     offsets: Floats,
-    thresholds: Thresholds,
-    guide: Guide,
+    chance: np.uint64,
     seed: np.uint64,
     start: int,
     out: Floats,
 ) -> None:
     """Largest sqrt(n) mean of each replicate: centred, and scaled with each of the three offsets."""
     bars, strategies = prefix.shape[0] - 1, prefix.shape[1]
-    starts = np.empty(bars + 256, dtype=np.uint32)
-    lengths = np.empty(bars + 256, dtype=np.uint32)
+    begins = np.empty((bars + 63) // 64, dtype=np.uint64)
+    starts = np.empty(bars + 2, dtype=np.uint32)
+    lengths = np.empty(bars + 2, dtype=np.uint32)
     sums = np.empty(strategies)
     root = np.sqrt(float(bars))
     for row in range(out.shape[0]):
-        count = blocks_nb(stream_nb(seed, start + row), bars, thresholds, guide, starts, lengths)
+        count = blocks_nb(stream_nb(seed, start + row), bars, chance, begins, starts, lengths)
         sums[:] = 0.0
         for h in range(count):
             begin = np.int64(starts[h])
