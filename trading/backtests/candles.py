@@ -23,8 +23,9 @@ FEWEST: Final = 3
 SYNTHETIC: Final = "TEST"
 """Symbols that begin with this are drawn rather than read, unless candles of theirs are stored."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = ("open", "high", "low", "close", "volume")
-# A candle as the database sends it: microseconds since 1970, then the columns, all big-endian.
+# A candle as the database sends it: microseconds since 2000, then the columns, all big-endian.
 _ROW: Final = np.dtype([("time", ">i8"), *((name, ">f8") for name in _COLUMNS)])
 
 Floats = npt.NDArray[np.float64]
@@ -112,7 +113,7 @@ def _enough(series: Series, config: RunConfig) -> Series:
 
 def _read(symbol: str, config: RunConfig, *, limit: int) -> Series:
     statement: LiteralString = (
-        "SELECT string_agg(int8send((extract(epoch FROM time) * 1000000)::int8) || float8send(open::float8)"
+        "SELECT string_agg(timestamptz_send(time) || float8send(open::float8)"
         " || float8send(high::float8) || float8send(low::float8) || float8send(close::float8)"
         " || float8send(volume::float8), ''::bytea) FROM (SELECT time, open, high, low, close, volume FROM candles"
         " WHERE symbol = %s AND interval = %s AND time >= %s AND time < %s ORDER BY time LIMIT %s) ordered"
@@ -123,7 +124,7 @@ def _read(symbol: str, config: RunConfig, *, limit: int) -> Series:
         found = cursor.fetchone()
     rows = np.frombuffer(b"" if found is None or found[0] is None else found[0], dtype=_ROW)
     rows = rows[np.argsort(rows["time"], kind="stable")]  # they come in order, which SQL does not promise
-    time = rows["time"].astype(np.int64) * 1_000
+    time = rows["time"].astype(np.int64) * 1_000 + _nanoseconds(POSTGRES_EPOCH)
     return Series(symbol, time, *(rows[name].astype(np.float64) for name in _COLUMNS))
 
 

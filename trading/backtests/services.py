@@ -3,25 +3,25 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 
 from trading.backtests import candles, canonical, manifest, provenance, registry, trials
 from trading.backtests.config import RunConfig
 from trading.backtests.manifest import Identity
-from trading.backtests.models import Kind, Manifest, Preset, Run
+from trading.backtests.models import Kind, Preset, Run
 from trading.backtests.parsing import strategies_folder
 from trading.backtests.store import ArtifactStore, Staged, write
 from trading.backtests.sweeps.config import SweepConfig
 from trading.core.ids import uuid7
 from trading.jobs import services as jobs
+from trading.jobs.ledger import execute
 from trading.jobs.models import JobRun
 from trading.jobs.states import RETRYABLE, Trigger
-from trading.tenants.models import Client
 
 JOBS = {Kind.RUN: "backtest", Kind.SWEEP: "sweep"}
 """The job that works each kind out."""
@@ -127,6 +127,17 @@ def identity_of(run: Run) -> Identity:
     return Identity(run.run_hash, run.data_hash, run.code_version, run.lock_hash)
 
 
+# As SQL, as are the other statements of a run's steps: Django takes longer to make a statement than most take to run.
+_LINK: LiteralString = """
+WITH linked AS (
+    INSERT INTO backtest_manifests (client_id, position, run_id, run_hash, manifest_hash, chain_prev, body)
+    VALUES (%(client_id)s, %(position)s, %(run_id)s, %(run_hash)s, %(manifest_hash)s, %(chain_prev)s, %(body)s)
+)
+UPDATE backtest_runs SET manifest_hash = %(manifest_hash)s, metrics = %(metrics)s, finished_at = now()
+ WHERE id = %(run_id)s
+"""
+
+
 def finish(
     run: Run,
     artifacts: Mapping[str, bytes],
@@ -142,27 +153,31 @@ def finish(
     per bar. ``staged`` holds ``artifacts``; the manifest joins them there. The client's row is locked, so that the
     chain grows by one link at a time.
     """
+    files = manifest.entries(artifacts)
     trials.record(run.client_id, tried)
-    Client.objects.select_for_update(no_key=True).values_list("id").get(id=run.client_id)
-    chain = Manifest.objects.filter(client_id=run.client_id).order_by("-position")
-    position, last = chain.values_list("position", "manifest_hash").first() or (0, manifest.FIRST_LINK)
-    sealed = manifest.seal(
-        identity_of(run),
-        manifest.entries(artifacts),
-        chain_prev=last,
+    execute("SELECT FROM tenants_client WHERE id = %(client_id)s FOR NO KEY UPDATE", {"client_id": run.client_id})
+    chain = execute(
+        "SELECT position, manifest_hash FROM backtest_manifests WHERE client_id = %(client_id)s"
+        " ORDER BY position DESC LIMIT 1",
+        {"client_id": run.client_id},
     )
+    position, last = (chain[0]["position"], chain[0]["manifest_hash"]) if chain else (0, manifest.FIRST_LINK)
+    sealed = manifest.seal(identity_of(run), files, chain_prev=last)
     write(staged.path / manifest.NAME, sealed.body)
-    Manifest.objects.create(
-        client_id=run.client_id,
-        position=position + 1,
-        run_id=run.id,
-        run_hash=run.run_hash,
-        manifest_hash=sealed.manifest_hash,
-        chain_prev=sealed.chain_prev,
-        body=sealed.body.decode(),
-    )
     run.manifest_hash, run.metrics = sealed.manifest_hash, dict(metrics)
-    Run.objects.filter(id=run.id).update(manifest_hash=run.manifest_hash, metrics=run.metrics, finished_at=Now())
+    execute(
+        _LINK,
+        {
+            "client_id": run.client_id,
+            "position": position + 1,
+            "run_id": run.id,
+            "run_hash": run.run_hash,
+            "manifest_hash": sealed.manifest_hash,
+            "chain_prev": sealed.chain_prev,
+            "body": sealed.body.decode(),
+            "metrics": Jsonb(run.metrics),
+        },
+    )
     into.publish(staged, run.client_id, run.id)
     return sealed
 
@@ -173,13 +188,17 @@ def prune(client_id: UUID, *, keep: int, kinds: Iterable[Kind] = tuple(Kind)) ->
     What is being worked out stays. Their manifests stay too, so that the chain can still be verified, and the trials
     that they were count on.
     """
-    rows = Run.objects.filter(client_id=client_id).order_by("-id")
-    full = [kind for kind in kinds if rows.filter(kind=kind)[keep : keep + 1].exists()]
+    full = execute(
+        "SELECT kind FROM unnest(%(kinds)s::text[]) kind WHERE EXISTS (SELECT FROM backtest_runs"
+        " WHERE client_id = %(client_id)s AND backtest_runs.kind = kind.kind OFFSET %(keep)s)",
+        {"client_id": client_id, "kinds": [kind.value for kind in kinds], "keep": keep},
+    )
     if not full:  # as nearly always: not worth a transaction
         return 0
+    rows = Run.objects.filter(client_id=client_id).order_by("-id")
     with transaction.atomic():
         locked = rows.select_for_update(skip_locked=True, no_key=True)
-        old = [run for kind in full for run in locked.filter(kind=kind)[keep:]]
+        old = [run for row in full for run in locked.filter(kind=row["kind"])[keep:]]
         live = set(
             JobRun.objects.filter(id__in=[run.job_run_id for run in old], finished_at__isnull=True).values_list(
                 "id", flat=True

@@ -15,11 +15,11 @@ from django.db.models import Aggregate, Count, F, FloatField
 from trading.backtests import canonical
 from trading.backtests.config import RunConfig
 from trading.backtests.models import Trial
+from trading.jobs.ledger import execute
 from trading.quant.statistics import Record, Trials, deflated_by
 
 NOT_TRIED = {"indicators", "validation", "seed"}
 """Fields that change nothing about what is traded."""
-AT_ONCE = 2_000
 
 
 class _Variance(Aggregate):
@@ -48,18 +48,23 @@ def record(client_id: UUID, tried: Iterable[tuple[RunConfig, float | None]]) -> 
 
     In one order, so that two who count the same at once wait for one another and not both for each other.
     """
-    rows = [
-        Trial(
-            client_id=client_id,
-            market=market_of(config),
-            trial=trial_of(config),
-            strategy=config.strategy.name,
-            sharpe=sharpe,
-        )
-        for config, sharpe in tried
-    ]
-    rows.sort(key=lambda row: (row.market, row.trial))
-    Trial.objects.bulk_create(rows, ignore_conflicts=True, batch_size=AT_ONCE)
+    rows = [(market_of(config), trial_of(config), config.strategy.name, sharpe) for config, sharpe in tried]
+    if not rows:
+        return
+    rows.sort(key=lambda row: row[:2])
+    markets, found, strategies, sharpes = map(list, zip(*rows, strict=True))
+    execute(
+        "INSERT INTO backtest_trials (client_id, market, trial, strategy, sharpe) SELECT %(client_id)s, * FROM"
+        " unnest(%(markets)s::uuid[], %(trials)s::uuid[], %(strategies)s::text[], %(sharpes)s::float8[])"
+        " ON CONFLICT DO NOTHING",
+        {
+            "client_id": client_id,
+            "markets": markets,
+            "trials": found,
+            "strategies": strategies,
+            "sharpes": sharpes,
+        },
+    )
 
 
 def counted(client_id: UUID, config: RunConfig) -> Trials:
