@@ -1,7 +1,9 @@
 """``python -m benchmarks.risk_review``: what the review of an order, and the reservation of its exposure, takes.
 
-Beside each review stands a bare transaction, which takes the same row's lock and inserts one row, in turns with it and
-in the same processes, so that the ratio is of one machine in one state.
+Beside each review stand, in turns with it and in the same processes, so that each ratio is of one machine in one state:
+``bare``, a transaction that takes the same row's lock and inserts one row; ``one_row``, the insert alone, which is the
+least that can be durable: one message and one flush; and ``disk``, 8 kB written and flushed without Postgres. What is
+asked of a review's tail cannot be less than theirs.
 
 ``open_loop``: each writer, a process with a client of its own, begins a review at a fixed rate, whatever became of the
 one before; a latency counts from when it was due. This is what a caller meets while the platform is as busy as
@@ -16,6 +18,7 @@ and ``cpu_ms`` is the writer's processor time of one, which a busy machine hardl
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -36,7 +39,11 @@ FILLS: Final = 200
 """Of each client today, half of which closed something."""
 WARM_UP: Final = 50
 BLOCK: Final = 25
-"""So many of a kind before the other kind has its turn."""
+"""So many of a kind before the next kind has its turn."""
+ROUNDS: Final = 5
+"""So many turns of each kind in the open loop."""
+PAGE: Final = bytes(8192)
+Acts = dict[str, Callable[[], None]]
 
 
 _together: Barrier | None = None
@@ -51,8 +58,8 @@ def ready(together: Barrier | None = None) -> None:
     django.setup()
 
 
-def acts(client_id: UUID) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-    """A review, a bare transaction, and what removes the reservations of both."""
+def acts(client_id: UUID) -> tuple[Acts, Callable[[], None]]:
+    """What is measured, by name, and what removes the reservations that it leaves."""
     from django.db import connection, transaction
 
     from trading.brokers.base import Side
@@ -62,6 +69,8 @@ def acts(client_id: UUID) -> tuple[Callable[[], None], Callable[[], None], Calla
     from trading.risk.limits import Proposal
 
     proposal = Proposal("S0", Side.BUY, Decimal("0.01"), PRICE, PRICE, bid=PRICE, ask=PRICE, is_autonomous=False)
+    file = os.open(Path(os.environ["QT_DATA_DIR"]) / f"flushed-{os.getpid()}", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file, PAGE, 0)
 
     def review() -> None:
         order = uuid4().hex
@@ -70,63 +79,71 @@ def acts(client_id: UUID) -> tuple[Callable[[], None], Callable[[], None], Calla
         if not isinstance(answer, risk.ApprovedOrder):
             raise SystemExit(f"refused: {answer}")
 
-    def bare() -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM risk_accounts WHERE client_id = %s FOR NO KEY UPDATE", [client_id])
+    def one_row() -> None:
+        with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO risk_reservations (id, client_id, client_order_id, symbol, quantity, price, multiplier,"
                 " is_autonomous, created_at) VALUES (%s, %s, %s, 'S0', 0.01, 100, 1, false, now())",
                 [uuid7(), client_id, uuid4().hex],
             )
 
+    def bare() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM risk_accounts WHERE client_id = %s FOR NO KEY UPDATE", [client_id])
+            one_row()
+
+    def disk() -> None:
+        os.pwrite(file, PAGE, 0)
+        os.fdatasync(file)
+
     def forget() -> None:
         """What is under way stays as many as it was."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("DELETE FROM risk_reservations WHERE client_id = %s AND symbol = 'S0'", [client_id])
 
-    return review, bare, forget
+    return {"review": review, "bare": bare, "one_row": one_row, "disk": disk}, forget
 
 
 def work(client_id: UUID, count: int) -> dict[str, list[float]]:
-    """Milliseconds of reviews and of bare transactions, in turns."""
+    """Milliseconds of each kind, in turns, and of the processor's time that the writer took for one."""
     from django.db import connection
 
     from trading.core.scope import tenant_scope
 
-    review, bare, forget = acts(client_id)
-    took: dict[str, list[float]] = {"review": [], "bare": [], "review_cpu": [], "bare_cpu": []}
+    kinds, forget = acts(client_id)
+    took: dict[str, list[float]] = {}
     with tenant_scope(client_id):
         for _ in range(WARM_UP):
-            review()
-            bare()
+            for act in kinds.values():
+                act()
         for _ in range(max(count // BLOCK, 1)):
-            for name, act in (("review", review), ("bare", bare)):
+            for name, act in kinds.items():
                 used = time.process_time()
-                took[name] += [_timed(act) for _ in range(BLOCK)]
-                took[f"{name}_cpu"].append((time.process_time() - used) * 1000 / BLOCK)
+                took.setdefault(name, []).extend(_timed(act) for _ in range(BLOCK))
+                took.setdefault(f"{name}_cpu", []).append((time.process_time() - used) * 1000 / BLOCK)
             forget()
         connection.close()
     return took
 
 
 def pace(client_id: UUID, per_s: float, seconds: float, after: float) -> dict[str, list[float]]:
-    """Milliseconds from when each review, and then each bare transaction, was due; the first ``after`` seconds."""
+    """Milliseconds from when each was due, kinds in turns; the first of a turn is due ``after`` seconds."""
     from django.db import connection
 
     from trading.core.scope import tenant_scope
 
-    review, bare, forget = acts(client_id)
-    took: dict[str, list[float]] = {"review": [], "bare": []}
+    kinds, forget = acts(client_id)
+    took: dict[str, list[float]] = {name: [] for name in kinds}
     with tenant_scope(client_id):
         for _ in range(WARM_UP):
-            review()
-            bare()
+            for act in kinds.values():
+                act()
         forget()
-        for name, act in (("review", review), ("bare", bare)):
+        for name, act in list(kinds.items()) * ROUNDS:
             if _together is not None:
                 _together.wait()
             begins = time.monotonic() + after
-            for number in range(int(per_s * seconds)):
+            for number in range(int(per_s * seconds / ROUNDS)):
                 due = begins + number / per_s
                 time.sleep(max(due - time.monotonic(), 0))
                 act()
@@ -185,24 +202,33 @@ def fill(name: str) -> UUID:
 
 def measured(pool: ProcessPoolExecutor, clients: list[UUID], each: int) -> dict[str, Any]:
     """All writers at once."""
-    done = [one.result() for one in [pool.submit(work, client, each) for client in clients]]
-    took = {name: [value for one in done for value in one[name]] for name in done[0]}
-    ratio = statistics.median(took["review"]) / statistics.median(took["bare"])
-    shown = {
-        name: {**summary(took[name]), "cpu_ms": round(statistics.fmean(took[f"{name}_cpu"]), 3)}
-        for name in ("review", "bare")
-    }
-    tails = shown["review"]["p99_ms"] / shown["bare"]["p99_ms"]
-    return {**shown, "ratio_p50": round(ratio, 2), "ratio_p99": round(tails, 2)}
+    took = _joined([one.result() for one in [pool.submit(work, client, each) for client in clients]])
+    cpu = {name.removesuffix("_cpu"): took.pop(name) for name in list(took) if name.endswith("_cpu")}
+    shown = compared(took)
+    for name in cpu:
+        shown[name]["cpu_ms"] = round(statistics.fmean(cpu[name]), 3)
+    return shown
 
 
 def paced(pool: ProcessPoolExecutor, clients: list[UUID], per_s: float, seconds: float) -> dict[str, Any]:
     """All writers, each at ``per_s``, and none in step with another."""
     apart = 1 / per_s / len(clients)
     asked = [pool.submit(pace, client, per_s, seconds, n * apart) for n, client in enumerate(clients)]
-    done = [one.result() for one in asked]
-    took = {name: [value for one in done for value in one[name]] for name in done[0]}
-    return {"per_s": per_s * len(clients), **{name: summary(took[name]) for name in took}}
+    return {"per_s": per_s * len(clients), **compared(_joined([one.result() for one in asked]))}
+
+
+def compared(took: dict[str, list[float]]) -> dict[str, Any]:
+    """The figures of each kind, and how many times each other's the review's are."""
+    shown: dict[str, Any] = {name: summary(values) for name, values in took.items()}
+    for at in ("p50", "p99"):
+        shown[f"ratios_{at}"] = {
+            name: round(shown["review"][f"{at}_ms"] / shown[name][f"{at}_ms"], 2) for name in took if name != "review"
+        }
+    return shown
+
+
+def _joined(parts: list[dict[str, list[float]]]) -> dict[str, list[float]]:
+    return {name: [value for one in parts for value in one[name]] for name in parts[0]}
 
 
 def main() -> None:
@@ -211,7 +237,7 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--each", type=int, default=500, help="reviews of each writer")
     parser.add_argument("--rate", type=float, default=25, help="reviews that each writer begins a second, open loop")
-    parser.add_argument("--seconds", type=float, default=20, help="of the open loop")
+    parser.add_argument("--seconds", type=float, default=20, help="of each kind in the open loop")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     with platform():
