@@ -7,10 +7,12 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from _pytest.nodeid import NodeId
 from django.db import connection
 from django.test import TransactionTestCase
 from hypothesis import settings
 from pytest_django import DjangoDbBlocker
+from schemathesis.pytest.plugin import SchemathesisFunction
 
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
@@ -57,6 +59,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers and delete their folder, also after a failure or Ctrl-C."""
     if SERVERS in config.stash:
         config.stash[SERVERS].close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, and give each test an id by which pytest-xdist can tell it from others.
+
+    Schemathesis names the operation of the API in the name of its test alone, and pytest-xdist writes the group of a
+    test to an attribute that pytest no longer reads; of tests with one id it would run a single one.
+    """
+    items.sort(key=lambda item: not item.get_closest_marker("faults"))
+    for item in items:
+        if isinstance(item, SchemathesisFunction):
+            item._id = NodeId.parse(f"{item.nodeid}[{item.operation_label}]")
+        group = item.get_closest_marker("xdist_group")
+        if group is not None and getattr(config.option, "loadgroup", False):
+            item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")
 
 
 @pytest.fixture(scope="session")
