@@ -77,6 +77,8 @@ def main() -> None:
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "DJANGO_SETTINGS_MODULE": "config.settings.test",
     }
+    # Hundreds of processes would each compile the sources anew, where an image of a container sets it.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     cores = processors()
     failed = failures(BEFORE, environment, cores)
     last = tests(cores)
