@@ -53,6 +53,8 @@ def test_a_sweep_as_data_frames(platform: Platform) -> None:
     chart = sweep.heatmap("slow", "fast")
     assert chart.max().max() == best["metrics"]["sharpe"]
     assert chart.shape == (26, 11)
+    with pytest.raises(ValueError, match=r"the points have no 'quick'; they have: point, strategy\.params\.fast, "):
+        sweep.heatmap("slow", "quick")
 
 
 def test_what_the_platform_refuses_is_said_in_its_words(platform: Platform, live_server: LiveServer) -> None:

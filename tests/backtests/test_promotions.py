@@ -167,6 +167,12 @@ def test_a_strategy_whose_file_has_changed_is_not_the_one_that_was_promoted(
     assert "outdated" in refused(owner, run_hash)
 
 
+def test_what_has_not_ended_well_is_told_from_what_may_not_trade(owner: Send) -> None:
+    (reason,) = promote(owner, owner("POST", "/runs", GOOD).json()["run_hash"]).json()["detail"]["reasons"]
+    assert reason["code"] == "not_finished"
+    assert "submit it again if it failed" in reason["message"]
+
+
 def test_every_missing_number_is_asked_for(owner: Send, hands: Hands) -> None:
     bare = run_of(owner, hands, {**GOOD, "validation": {"lookahead": False}})
     assert refused(owner, bare) == {"lookahead_missing", "permutation_missing"}

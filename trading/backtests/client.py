@@ -181,9 +181,15 @@ class Sweep(_Work):
         return self.table("points")
 
     def heatmap(self, down: str, across: str, *, figure: str = "sharpe") -> pd.DataFrame:
-        """The mean of a figure over two parameters, by their full or short names: a row for each value of ``down``."""
+        """The mean of a figure over two parameters, by their full or short names: a row for each value of ``down``.
+
+        Raises ``ValueError`` for a name that the points do not have.
+        """
         points = self.points()
         names = [
             next((name for name in points if name in (one, f"strategy.params.{one}")), one) for one in (down, across)
         ]
+        for name in (*names, figure):
+            if name not in points:
+                raise ValueError(f"the points have no {name!r}; they have: {', '.join(points)}")
         return points.pivot_table(index=names[0], columns=names[1], values=figure, aggfunc="mean")

@@ -74,8 +74,8 @@ def promoted(client_id: UUID, strategy: str, level: Level | str) -> Promotion | 
 def judge(run: Run, level: Level = Level.PAPER) -> Judged:
     """What speaks against promoting a run to ``level``. Raises `manifest.Tampered` when its artifacts were changed."""
     if run.kind != Kind.RUN or not run.manifest_hash or run.metrics is None:
-        message = "it has not been worked out: wait until it has succeeded"
-        return Judged((Reason("not_finished", message, None, 1.0),), {})
+        what = "wait until it has succeeded, or submit it again if it failed or was cancelled"
+        return Judged((Reason("not_finished", f"it has not been worked out: {what}", None, 1.0),), {})
     config = RunConfig.model_validate_json(json.dumps(run.config))
     said = _validation(run)
     reasons = [*_against_code(run, config), *_against_lookahead(config, said.get("lookahead", {}))]
