@@ -104,6 +104,17 @@ def _value(server: redis.Redis, key: bytes) -> bytes:
     return repr(reads[kind]()).encode()
 
 
+def _without_frames(record: logging.LogRecord) -> bool:
+    """Leave the lines of code out of the many thousands of failed lookups: the values stand in what each error says."""
+    if record.exc_info:
+        kind, error, _ = record.exc_info
+        record.exc_info = (kind, error, None)  # type: ignore[assignment]  # as it is before it has been raised
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+    return True
+
+
 @contextmanager
 def everything_logged(traces: Traces) -> Iterator[None]:
     """What all loggers say at every level, SQL with its values included, as the platform's own handler writes it."""
@@ -117,10 +128,12 @@ def everything_logged(traces: Traces) -> Iterator[None]:
             handler.setStream(written)
         for name in kept:
             logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger("django.template").addFilter(_without_frames)
         connection.force_debug_cursor = True
         yield
     finally:
         connection.force_debug_cursor = False
+        logging.getLogger("django.template").removeFilter(_without_frames)
         root.handlers[:] = handlers
         for name, level in kept.items():
             logging.getLogger(name).setLevel(level)

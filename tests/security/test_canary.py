@@ -17,6 +17,7 @@ from django.conf import settings as platform
 from django.contrib import admin
 from django.core.cache import cache
 from django.core.management import call_command
+from django.template import Context, Template
 from django.test import Client as Http
 from django.urls import reverse
 from pytest_django import Settings
@@ -267,9 +268,11 @@ def test_no_secret_is_written_down_anywhere(
 def test_what_is_written_down_is_found(secrets: Secrets, lockbox: ModuleType) -> None:
     """The search itself: a word that nobody calls secret is found in each place that it was put into."""
     traces, word, began = Traces(), canary("control"), time.time()
+    shown = canary("context")
     life = Life(secrets, traces, lockbox)
     with everything_logged(traces):
         structlog.get_logger("quantum.test").debug("control", said=word)
+        Template("{{ nothing.at_all }}").render(Context({"said": shown}))
         life.ask("get", f"/app/runs/{word}")
         Client.objects.create(name=word[:120])
         cache.set(f"key-{word}", {"value": word}, timeout=30)
@@ -284,6 +287,7 @@ def test_what_is_written_down_is_found(secrets: Secrets, lockbox: ModuleType) ->
     finally:
         (platform.DATA.root / "control.txt").unlink()
     cache.delete(f"key-{word}")
+    assert traces.places_of(shown) == ["log"], "a lookup that fails tells the whole context"
     places = traces.places_of(word)
     for place in ("log", "redis", "table tenants_client", "answer admin", "file control.txt"):
         assert place in places, places
