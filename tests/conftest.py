@@ -19,6 +19,7 @@ from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
 from tests import emptying
 from tests.conformance.benches.ibkr import end_gateways
+from tests.faults import clusters
 from trading.core.scope import platform_scope
 
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -47,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder.root, ignore_errors=True)
         stack.callback(shutil.rmtree, folder.sockets, ignore_errors=True)
+        os.environ[clusters.HOME] = f"{folder.root}-cluster"
+        stack.callback(shutil.rmtree, os.environ[clusters.HOME], ignore_errors=True)
         postgres = stack.enter_context(PostgresServer(folder, durable=False, createdb=True))
         with psycopg.connect(postgres.url("quantum", "postgres"), autocommit=True) as superuser:
             # A process that a test has started may write while the tables are emptied: not the test is to give way.

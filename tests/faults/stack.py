@@ -22,7 +22,7 @@ from runtime.folder import PROJECT_DIR, DataFolder
 from runtime.postgres import PostgresServer
 from runtime.process import last_lines, tie_to_parent
 from runtime.valkey import ValkeyServer
-from tests.faults import jobs, venue
+from tests.faults import clusters, jobs, venue
 
 T = TypeVar("T")
 TEST_ONLY = ("PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID", "COV_CORE_SOURCE")
@@ -74,6 +74,7 @@ class Stack:
     seed: int = 0
     durable: bool = True
     members: dict[str, Member] = field(default_factory=dict)
+    has_tables: bool = False
 
     @classmethod
     def temporary(cls, *, seed: int = 0, durable: bool = True) -> Self:
@@ -90,6 +91,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         try:
+            self.has_tables = clusters.copy_into(self.folder)
             self.postgres.start()
             self.valkey.start()
         except BaseException:
@@ -134,7 +136,8 @@ class Stack:
 
     def prepare(self) -> None:
         """Migrations, the drill's tables, and the broker."""
-        self.migrate()
+        if not self.has_tables:
+            self.migrate()
         with psycopg.connect(self.postgres.url(), autocommit=True) as owner:  # whose tables the logins may then use
             owner.execute(jobs.TABLES.encode())
         self.add("venue", "-m", "tests.faults.venue", str(self.venue_socket), str(self.venue_ledger), str(self.seed))
