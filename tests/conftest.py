@@ -17,7 +17,7 @@ from schemathesis.pytest.plugin import SchemathesisFunction
 from runtime.folder import DataFolder
 from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
-from tests import emptying
+from tests import emptying, migrated
 from tests.conformance.benches.ibkr import end_gateways
 from tests.faults import clusters
 from trading.core.scope import platform_scope
@@ -85,6 +85,14 @@ def gateways_end(django_db_setup: None) -> Iterator[None]:
     """For tests that start ``workers.gateway``: it ends before its database does."""
     yield
     end_gateways()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Let each of several processes begin with a copy of a database that one of them has migrated."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        with django_db_blocker.unblock():
+            connection.settings_dict["TEST"]["TEMPLATE"] = migrated.template()
 
 
 @pytest.fixture(scope="session")
