@@ -1,6 +1,7 @@
 """Importing candles: all of a file or nothing, and the line that is wrong is named."""
 
 import gzip
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,18 @@ def test_what_is_no_text_is_said(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(CommandError, match=r"bars\.csv, after line \d: not text in UTF-8"):
         call_command("import_candles", str(path))
+
+
+def test_a_market_s_candles_take_the_place_of_made_up_ones(tmp_path: Path) -> None:
+    for day, symbol in ((2, "AAA"), (3, "AAA"), (2, "BBB")):
+        Candle.objects.create(
+            symbol=symbol, time=datetime(2020, 1, day, tzinfo=UTC), open=1, high=1, low=1, close=1, volume=1,
+            source="synthetic",
+        )  # fmt: skip
+    said = StringIO()
+    call_command("import_candles", str(_file(tmp_path, HEADER + GOOD)), stdout=said)
+    assert said.getvalue() == "1 candles read, 1 new.\n"
+    assert list(Candle.objects.order_by("symbol").values_list("symbol", "source", "close")) == [
+        ("AAA", "bars.csv", 11),
+        ("BBB", "synthetic", 1),
+    ]

@@ -270,6 +270,22 @@ def test_a_dry_run_leaves_nothing(desk: Client, slug: str) -> None:
     assert counts() == before
 
 
+def test_what_is_made_up_and_what_a_market_gave_are_no_series(settings: Settings) -> None:
+    """Nothing is drawn after the bars of a file; the file's bars take the place of what was drawn, from its first."""
+    recorded = Candle.objects.count()
+    settings.QT_MARKET_PROVIDER = "synthetic"
+    assert _run("market-refresh").state == State.SUCCEEDED
+    assert Candle.objects.count() == recorded
+    Candle.objects.filter(symbol="AAPL").delete()
+    _run("market-refresh")
+    assert set(Candle.objects.filter(symbol="AAPL").values_list("source", flat=True)) == {"synthetic"}
+    settings.QT_MARKET_PROVIDER, settings.QT_CSV_BARS_PER_REFRESH = "csv", 0
+    _run("market-refresh")
+    of_aapl, of_ibm = (Candle.objects.filter(symbol=symbol) for symbol in ("AAPL", "IBM"))
+    assert set(of_aapl.values_list("source", flat=True)) == {"csv"}
+    assert of_aapl.count() == of_ibm.count()
+
+
 def test_without_history_or_provider_it_says_what_to_do(desk: Client, settings: Settings) -> None:
     Candle.objects.all().delete()
     run = _run("execution-cycle", desk)

@@ -142,3 +142,14 @@ def test_without_a_quote_nothing_is_sent(venue: VenueProcess, desk: Client) -> N
     assert run.state == State.SUCCEEDED, run.error_message
     assert [row["symbol"] for row in venue.ledger("SELECT symbol FROM orders")] == ["ETHUSDT"]
     assert Order.objects.get(state=OrderState.REFUSED).reason.startswith("QT_MAX_SPREAD_PCT: the quote of BTCUSDT")
+
+
+def test_candles_of_no_market_move_no_money(venue: VenueProcess, desk: Client, settings: Settings) -> None:
+    _market(0.002)
+    Candle.objects.filter(symbol="ETHUSDT", time=TODAY - timedelta(days=3)).update(source="synthetic")
+    run = _run(desk)
+    assert run.state == State.FAILED
+    assert "candles of ETHUSDT are made up, and orders at binance move money" in run.error_message
+    settings.USE_MOCK_BROKER = True
+    assert "made up" not in _run(desk).error_message
+    assert venue.ledger("SELECT symbol FROM orders") == []

@@ -1,6 +1,6 @@
 """Reading candles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from django.db.models import Max
 
 from trading.brokers.quotes import LastTrade
 from trading.marketdata.models import Candle
+from trading.marketdata.providers import SYNTHETIC
 from trading.marketdata.services import DAILY
 
 
@@ -54,6 +55,18 @@ def quote(symbol: str, *, interval: str = DAILY) -> Quote | None:
     if not rows:
         return None
     return Quote(symbol, rows[0].close, rows[-1].close, rows[0].volume, rows[0].time)
+
+
+def made_up(symbols: Iterable[str], *, interval: str = DAILY) -> set[str]:
+    """Those of ``symbols`` with bars of no market: the synthetic provider has drawn them."""
+    drawn = Candle.objects.filter(symbol__in=symbols, interval=interval, source=SYNTHETIC)
+    return set(drawn.values_list("symbol", flat=True).distinct())
+
+
+def of_a_market(symbols: Iterable[str], *, interval: str = DAILY) -> set[str]:
+    """Those of ``symbols`` with bars that a market, or a file of one, has given."""
+    given = Candle.objects.filter(symbol__in=symbols, interval=interval).exclude(source=SYNTHETIC)
+    return set(given.values_list("symbol", flat=True).distinct())
 
 
 def history(symbol: str, *, bars: int, interval: str = DAILY) -> History | None:

@@ -9,7 +9,7 @@ from itertools import islice
 from django.db import transaction
 
 from trading.marketdata.models import Candle, Sentiment
-from trading.marketdata.providers import Bar
+from trading.marketdata.providers import SYNTHETIC, Bar
 from trading.quant.momentum import mood
 
 DAILY = "1d"
@@ -26,13 +26,22 @@ class Stored:
 
 
 def store(bars: Iterable[Bar], *, source: str, interval: str = DAILY) -> Stored:
-    """Keep ``bars``, all or none; one that is there already stays as it is."""
-    received = 0
+    """Keep ``bars``, all or none; one that is there already stays as it is.
+
+    What the synthetic provider has drawn of a symbol goes when the first bars of a market come: the two are no series.
+    """
+    received = removed = 0
+    seen: set[str] = set()
     with transaction.atomic():
         before = Candle.objects.count()
         remaining = iter(bars)
         while batch := list(islice(remaining, BATCH)):
             received += len(batch)
+            first = {bar.symbol for bar in batch} - seen
+            if first and source != SYNTHETIC:
+                drawn = Candle.objects.filter(symbol__in=first, interval=interval, source=SYNTHETIC)
+                removed += drawn.delete()[0]
+                seen |= first
             Candle.objects.bulk_create(
                 [
                     Candle(
@@ -50,7 +59,7 @@ def store(bars: Iterable[Bar], *, source: str, interval: str = DAILY) -> Stored:
                 ],
                 ignore_conflicts=True,
             )
-        return Stored(received, Candle.objects.count() - before)
+        return Stored(received, Candle.objects.count() - before + removed)
 
 
 def record_mood(symbol: str, closes: Sequence[Decimal], *, at: datetime) -> Decimal:

@@ -1,6 +1,6 @@
 """The execution cycle of one client: from the liquid universe to target weights, orders, fills and a snapshot."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from trading.backtests import following
 from trading.backtests.models import Promotion
 from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused, Side
-from trading.brokers.registry import UnknownBroker
+from trading.brokers.registry import UnknownBroker, is_simulated
 from trading.execution import planning, selectors, services
 from trading.execution.models import Order
 from trading.execution.states import AT_VENUE, OrderState
@@ -40,6 +40,7 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     promotion = _followed(lambda: following.chosen(ctx.client_id, settings.QT_EXECUTION_EXCHANGE))
     if promotion is not None:
         config = following.config_of(promotion)
+        _refuse_made_up(config.traded)
         return {
             "symbols": [{"symbol": symbol} for symbol in config.traded],
             "promotion": str(promotion.id),
@@ -48,6 +49,7 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
             "run_hash": promotion.run_hash,
         }
     symbols = parameters.in_force(ctx.client_id).symbols
+    _refuse_made_up(symbols)
     histories = [market.history(symbol, bars=HISTORY_BARS) for symbol in symbols]
     found = [history for history in histories if history is not None]
     if not found:
@@ -65,6 +67,20 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         "symbols": [{"symbol": history.symbol, "traded_per_day": f"{value:.0f}"} for history, value in ranked],
         "left_out": sorted(set(symbols) - {history.symbol for history in fresh}),
     }
+
+
+def _refuse_made_up(symbols: Sequence[str]) -> None:
+    """No order where money can move follows from candles of no market."""
+    venue = settings.QT_EXECUTION_EXCHANGE
+    if settings.USE_MOCK_BROKER or is_simulated(venue):
+        return
+    made_up = market.made_up(symbols)
+    if made_up:
+        raise PermanentError(
+            f"The candles of {', '.join(sorted(made_up))} are made up, and orders at {venue} move money. Import those"
+            " of its market (manage.py import_candles FILE), or set QT_MARKET_PROVIDER to what has them: they take the"
+            " place of what was made up."
+        )
 
 
 def targets(ctx: StepContext, args: NoArguments) -> dict[str, Any]:

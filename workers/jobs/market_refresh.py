@@ -24,11 +24,14 @@ def candles(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         raise PermanentError(str(error)) from None
     symbols = settings.QUANTUM_TRADER_SYMBOLS
     until = provider.market_time(now=ctx.now, last=selectors.newest_time())
+    draws = provider.name == providers.SYNTHETIC  # what it draws never stands in one series with what a market gave
+    others = selectors.of_a_market(symbols) if draws else selectors.made_up(symbols)
     found: dict[str, list[Bar]] = {}
     unknown: list[str] = []
     for number, symbol in enumerate(symbols, 1):
         try:
-            found[symbol] = provider.candles(symbol, after=selectors.last_time(symbol), until=until)
+            last = None if symbol in others else selectors.last_time(symbol)
+            found[symbol] = [] if draws and symbol in others else provider.candles(symbol, after=last, until=until)
         except LookupError:
             unknown.append(symbol)
         except providers.ProviderError as error:

@@ -5,7 +5,10 @@ import pkgutil
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
+
+SYNTHETIC: Final = "synthetic"
+"""The provider whose bars are of no market, and what they name as their source."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from trading.marketdata.providers import Bar
+from trading.marketdata.providers import SYNTHETIC, Bar
 
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 HISTORY_BARS = 400
@@ -20,7 +20,7 @@ CENT = Decimal("0.01")
 class SyntheticProvider:
     """Seeded daily bars; the drift and the volatility of a symbol are drawn from its name too."""
 
-    name = "synthetic"
+    name = SYNTHETIC
 
     def market_time(self, *, now: datetime, last: datetime | None) -> datetime:
         """It keeps our time."""
