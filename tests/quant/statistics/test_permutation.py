@@ -54,7 +54,7 @@ def test_every_arrangement_is_as_likely(counts: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("bars", [9, 63, 64, 65, 1_003])
-@pytest.mark.parametrize("sizes", [(0.0, 1.0), (-1.0, 0.0, 1.0), (0.25, 2.0, -3.0)])
+@pytest.mark.parametrize("sizes", [(0.0, 1.0), (-1.0, 0.0, 1.0), (0.25, 2.0, -3.0), (3.0, 1.0, 4.0, 1.5, 9.0, 2.0)])
 def test_few_sizes_are_dealt_out_in_full(bars: int, sizes: tuple[float, ...]) -> None:
     """Each bar has each size as often as it should, and the sum over all bars of size times one is always the same."""
     held = np.resize(np.array(sizes), bars)
@@ -66,6 +66,25 @@ def test_few_sizes_are_dealt_out_in_full(bars: int, sizes: tuple[float, ...]) ->
         lone[bar] = bars
         null = evaluate(PermutationTest(held, lone, statistic="mean", replicates=4_000, seed=bar)).null
         assert abs(np.isclose(null, sizes[0], atol=1e-9).mean() - share) < 5 * math.sqrt(share * (1 - share) / 4_000)
+
+
+@pytest.mark.parametrize("counts", [(50, 81), (40, 40, 51), (20, 30, 40, 41)])
+def test_few_sizes_are_summed_as_they_were_dealt(counts: tuple[int, ...]) -> None:
+    """Each bar by itself tells what it was dealt; put together, that gives the sums of all."""
+    held = np.repeat(np.arange(1.0, len(counts) + 1) ** 2, counts)
+    returns = np.random.default_rng(7).normal(0, 0.01, len(held))
+    dealt = np.array(
+        [
+            evaluate(PermutationTest(held, bar, statistic="mean", replicates=300, seed=3)).null * len(held)
+            for bar in np.eye(len(held))
+        ]
+    )
+    np.testing.assert_allclose(np.sort(dealt, axis=0), np.sort(held)[:, None] * np.ones(300), rtol=1e-12)
+    earned = dealt * returns[:, None]
+    means = evaluate(PermutationTest(held, returns, statistic="mean", replicates=300, seed=3)).null
+    np.testing.assert_allclose(means, earned.mean(axis=0), rtol=1e-9, atol=1e-15)
+    ratios = evaluate(PermutationTest(held, returns, replicates=300, seed=3)).null
+    np.testing.assert_allclose(ratios, earned.mean(axis=0) / earned.std(axis=0, ddof=1), rtol=1e-9)
 
 
 @pytest.mark.parametrize("drawn", [1, 2, 19])

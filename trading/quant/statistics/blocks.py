@@ -9,10 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
-from trading.quant.statistics.draws import ONE, Bits, Words, below_nb, chances_nb, lowest_nb, ones_nb, stream_nb
+from trading.quant.statistics.draws import ONE, WORD, Bits, Words, below_nb, chances_nb, lowest_nb, ones_nb, stream_nb
 from trading.quant.statistics.replication import Floats
-
-WORD = 64
 
 
 def block_length(series: Floats) -> float:

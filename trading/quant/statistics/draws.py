@@ -24,6 +24,8 @@ ONE = np.uint64(1)
 R30, R27, R31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 LARGEST_BOUND = 2**32 - 1
+WORD = 64
+"""Bits of a word; of many bars, one bit each, bar 0 has the last bit of the first word."""
 
 
 def seed_word(seed: int) -> np.uint64:

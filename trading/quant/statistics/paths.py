@@ -6,8 +6,8 @@ Row i of ``out`` is replicate ``start + i``, and nothing else decides what is in
 import numpy as np
 from numba import njit
 
-from trading.quant.statistics.blocks import WORD, rotations_nb
-from trading.quant.statistics.draws import ONE, lowest_nb, stream_nb
+from trading.quant.statistics.blocks import rotations_nb
+from trading.quant.statistics.draws import ONE, WORD, lowest_nb, stream_nb
 from trading.quant.statistics.replication import Floats
 
 LANES = 16

@@ -17,11 +17,9 @@ from trading.quant.statistics.shuffles import Counts, Fixed, fixed_point, levels
 
 SELDOM = 20
 """The most frequent size is left out of the shuffle when at least one bar in so many has it; else only 0 is."""
-FEW = 3
-"""Sizes of position that are drawn by `levels_nb` at most; of more, a shuffle is quicker."""
 RARE = 8
 """A size held by less than one bar in so many is rare."""
-WORTH = 0.3
+WORTH = 0.15
 """`levels_nb` takes for each size but the usual one as long as a shuffle for this share of the bars."""
 Statistic = Literal["mean", "sharpe"]
 
@@ -156,7 +154,7 @@ class _Plan:
         if symbols == 1 and SELDOM * counts.max() < bars:
             base = np.zeros(1)
         active = np.ascontiguousarray(held[(held != base).any(axis=1)])
-        few = symbols == 1 and 1 < len(rows) <= FEW and RARE * counts.min() >= bars
+        few = symbols == 1 and len(rows) > 1 and RARE * counts.min() >= bars
         worth = len(active) >= WORTH * (len(rows) - 1) * bars
         flat, result = (earned * base).sum(axis=1), (earned * held).sum(axis=1)
         return cls(

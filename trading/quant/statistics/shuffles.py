@@ -8,13 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from trading.quant.statistics.draws import GAMMA, HALF, LOW, ONE, below_nb, mix_nb, stream_nb, word_nb
+from trading.quant.statistics.draws import ONE, WORD, Bits, below_nb, chances_nb, ones_nb, stream_nb
 from trading.quant.statistics.replication import Floats
 
 Fixed = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
 
-NOTHING, UNIT = np.int64(0), np.int64(1)
+ROWS = 256
+"""Replicates at a time: the more, the less their tables of subsets cost each; the fewer, the less memory."""
+GROUPS = 4
+"""Tables of subsets that the processor's first cache has room for."""
+NOTHING = np.int64(0)
 EIGHT, BYTE = np.uint64(8), np.uint64(0xFF)
 
 
@@ -33,87 +37,88 @@ def fixed_point(values: Floats) -> tuple[Fixed, int]:
 def levels_nb(first: Fixed, second: Fixed, wanted: Counts, seed: np.uint64, start: int, out: Fixed) -> None:
     """Positions of a few sizes: which ``wanted[k]`` bars take size k? Sums of ``first`` and ``second`` over them.
 
-    ``out``: shape (rows, sizes - 1, 2), without the last size, which has to be the most frequent. Every bar draws a
-    size, by one byte, with about the right probability; then, while there are too many of some size, a bar is drawn
-    and, if it has such a size, given one of which there are too few. No step treats one bar unlike another, so that
-    each arrangement of the wanted counts is equally likely. Meant for sizes that are not rare: to find a bar of a rare
-    size takes long.
+    ``out``: shape (rows, sizes - 1, 2), without the last size, which has to be the most frequent. Meant for sizes that
+    are not rare: to find a bar of a rare size takes long.
     """
-    bars, kinds = first.shape[0], wanted.shape[0]
-    each = (bars + 7) // 8  # a word has bytes for bars ``each`` apart, so that the loops over words vectorise
-    values = np.zeros(8 * each, dtype=np.int64)
-    squares = np.zeros(8 * each, dtype=np.int64)
-    values[:bars] = first
-    squares[:bars] = second
-    cuts = np.empty(kinds - 1, dtype=np.uint64)
-    reached = NOTHING
-    for kind in range(kinds - 1):
-        reached += wanted[kind]
-        cuts[kind] = np.uint64(round(reached / bars * 256.0))
-    words = np.empty(each, dtype=np.uint64)
-    moved_to = np.full(bars, np.int8(-1))
-    moved = np.empty(bars, dtype=np.uint32)
-    counts = np.empty(kinds, dtype=np.int64)
-    wide = np.uint64(bars)
-    unfair = np.uint64(1 << 32) % wide
-    for row in range(out.shape[0]):
-        key = stream_nb(seed, start + row)
-        for h in range(each):
-            words[h] = mix_nb(key + GAMMA * (np.uint64(h) + ONE))
-        for place in range(bars, 8 * each):  # past the end: of the last size, which is not counted
-            words[place % each] |= BYTE << np.uint64(8 * (place // each))
-        value_before, square_before, count_before = NOTHING, NOTHING, NOTHING
-        for kind in range(kinds - 1):
-            cut = cuts[kind]
-            value, square, count = NOTHING, NOTHING, NOTHING
-            for byte in range(8):
-                shift, begin = np.uint64(8 * byte), np.uint64(byte * each)
-                for h in range(each):
-                    taken = (words[h] >> shift) & BYTE < cut
-                    bar = begin + np.uint64(h)
-                    value += values[bar] if taken else NOTHING
-                    square += squares[bar] if taken else NOTHING
-                    count += UNIT if taken else NOTHING
-            out[row, kind, 0] = value - value_before
-            out[row, kind, 1] = square - square_before
-            counts[kind] = count - count_before
-            value_before, square_before, count_before = value, square, count
-        counts[kinds - 1] = bars - count_before
-        surplus = NOTHING
-        for kind in range(kinds):
-            surplus += max(NOTHING, counts[kind] - wanted[kind])
-        position, changes = each, 0
-        while surplus > 0:
-            scaled = (word_nb(key, position) >> HALF) * wide
-            position += 1
-            bar = scaled >> HALF
-            if (scaled & LOW) < unfair:
-                continue
-            now = np.int64(moved_to[bar])
-            if now < 0:
-                drawn = (words[bar % np.uint64(each)] >> (EIGHT * (bar // np.uint64(each)))) & BYTE
-                now = NOTHING
-                while now < kinds - 1 and drawn >= cuts[now]:
-                    now += 1
-            if counts[now] <= wanted[now]:
-                continue
-            other = 0
-            while counts[other] >= wanted[other]:
-                other += 1
-            moved_to[bar] = np.int8(other)
-            moved[changes] = np.uint32(bar)
-            changes += 1
-            surplus -= 1
-            counts[now] -= 1
-            counts[other] += 1
-            if now < kinds - 1:
-                out[row, now, 0] -= values[bar]
-                out[row, now, 1] -= squares[bar]
-            if other < kinds - 1:
-                out[row, other, 0] += values[bar]
-                out[row, other, 1] += squares[bar]
-        for change in range(changes):
-            moved_to[moved[change]] = np.int8(-1)
+    bars = first.shape[0]
+    words = (bars + WORD - 1) // WORD
+    left = np.empty((min(ROWS, out.shape[0]), words), dtype=np.uint64)
+    chosen = np.empty_like(left)
+    out[:] = 0
+    for begin in range(0, out.shape[0], ROWS):
+        rows = min(ROWS, out.shape[0] - begin)
+        left[:] = ~np.uint64(0)
+        if bars % WORD:
+            left[:, -1] = (ONE << np.uint64(bars % WORD)) - ONE
+        among = bars
+        for kind in range(wanted.shape[0] - 1):
+            for row in range(rows):
+                key = stream_nb(stream_nb(seed, start + begin + row), kind)
+                choose_nb(key, bars, among, wanted[kind], left[row], chosen[row])
+            subsets_nb(first, second, chosen, out[begin : begin + rows, kind])
+            among -= wanted[kind]
+
+
+@njit(cache=True, nogil=True)
+def choose_nb(key: np.uint64, bars: int, among: int, wanted: int, left: Bits, chosen: Bits) -> None:
+    """Take ``wanted`` of the ``among`` bars that have a bit in ``left`` to ``chosen``; each choice is equally likely.
+
+    Every bar tosses a coin, with about the right probability. If too many are chosen then, bars are drawn and those
+    that are chosen put back, until the number is right; and if too few, the other way. Neither the tosses nor the
+    draws treat one bar unlike another, so that no choice of that number is likelier than the next.
+    """
+    chances_nb(stream_nb(key, 0), np.uint64(round(256.0 * wanted / among)) << np.uint64(24), chosen)
+    surplus = -wanted
+    for word in range(left.shape[0]):
+        chosen[word] &= left[word]
+        surplus += int(ones_nb(chosen[word]))
+    if surplus < 0:  # choose whom not to choose
+        for word in range(left.shape[0]):
+            chosen[word] ^= left[word]
+    draws = np.empty(WORD, dtype=np.uint32)
+    few, change = surplus < 0, np.uint64(abs(surplus))
+    batch = 0
+    while change:
+        batch += 1
+        below_nb(stream_nb(key, batch), bars, 0, draws)
+        for draw in draws:
+            bar = np.uint64(draw)
+            at, place = bar // np.uint64(WORD), bar % np.uint64(WORD)
+            there = (chosen[at] >> place) & ONE if change else np.uint64(0)
+            chosen[at] ^= there << place
+            change -= there
+    for word in range(left.shape[0]):
+        if few:
+            chosen[word] ^= left[word]
+        left[word] ^= chosen[word]
+
+
+@njit(cache=True, nogil=True)
+def subsets_nb(first: Fixed, second: Fixed, chosen: Bits, out: Fixed) -> None:
+    """Add to row i of ``out`` the sums of ``first`` and ``second`` over the bars with a bit in row i of ``chosen``.
+
+    The sums over all subsets of eight neighbours are worked out once, for all rows: Arlazarov, Dinic, Kronrod and
+    Faradzev (1970), "On economical construction of the transitive closure of a directed graph".
+    """
+    sums = np.zeros((GROUPS, 256, 2), dtype=np.int64)
+    for begin in range(0, first.shape[0], 8 * GROUPS):
+        for group in range(GROUPS):
+            for k in range(8):
+                bar = begin + 8 * group + k
+                value = first[bar] if bar < first.shape[0] else NOTHING
+                square = second[bar] if bar < first.shape[0] else NOTHING
+                for subset in range(1 << k):
+                    sums[group, (1 << k) + subset, 0] = sums[group, subset, 0] + value
+                    sums[group, (1 << k) + subset, 1] = sums[group, subset, 1] + square
+        word, shift = begin // WORD, np.uint64(begin % WORD)
+        for row in range(out.shape[0]):
+            bits = chosen[row, word] >> shift
+            value, square = out[row, 0], out[row, 1]
+            for group in range(GROUPS):
+                value += sums[group, bits & BYTE, 0]
+                square += sums[group, bits & BYTE, 1]
+                bits >>= EIGHT
+            out[row, 0], out[row, 1] = value, square
 
 
 @njit(cache=True, nogil=True)
