@@ -11,8 +11,8 @@ from trading.quant.statistics.trades import TradesMonteCarlo
 
 
 def warm() -> None:
-    """Run each kernel once, on twenty bars; numba compiles it, or reads it from its cache on disk."""
-    returns = 0.01 * np.cos(np.arange(20.0))
+    """Run each kernel once, on forty bars; numba compiles it, or reads it from its cache on disk."""
+    returns = 0.01 * np.cos(np.arange(40.0))
     signs, weights = np.sign(returns), returns * 30.0
     several = np.stack([returns, -returns], axis=1)
     evaluate(PermutationTest(signs, returns, replicates=1))
