@@ -48,3 +48,5 @@ QT_RATE_USER = QT_RATE_CLIENT = QT_RATE_ADDRESS = QT_RATE_REFUSED = 0
 # Static files where they lie, without collecting them first.
 STATIC_ROOT = BASE_DIR / "trading" / "web" / "static"  # noqa: F405  # from base
 WHITENOISE_USE_FINDERS = True
+# Looked for when they are asked for: each of the thousands of clients in the tests would list them all.
+WHITENOISE_AUTOREFRESH = True
