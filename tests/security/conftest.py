@@ -70,8 +70,9 @@ def sample_jobs(db: None) -> Iterator[None]:
     """The jobs of the ledger's tests."""
     for job in sample.JOBS:
         registry.add(job)
-    for name in ("critical", "default", "bulk"):
-        JobQueue.objects.get_or_create(name=name)
+    JobQueue.objects.bulk_create(
+        [JobQueue(name=name) for name in ("critical", "default", "bulk")], ignore_conflicts=True
+    )
     yield
     for job in sample.JOBS:
         registry.remove(job.slug)

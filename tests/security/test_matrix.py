@@ -124,70 +124,65 @@ def test_every_route_of_the_api_has_its_place() -> None:
 
 @pytest.fixture
 def world(sample_jobs: None) -> World:
-    own, other = Client.objects.create(name="Own"), Client.objects.create(name="Other")
-    users = {
-        role: User.objects.create_user(role, role=role, client=None if role == Role.OPERATOR else own) for role in Role
-    }
-    users["other_owner"] = User.objects.create_user("other", role=Role.OWNER, client=other)
-    runs, presets, backtests, sweeps, promotions = {}, {}, {}, {}, {}
-    orders, differences = {}, {}
-    for whose, client in (("own", own), ("other", other)):
-        runs[whose] = str(services.enqueue("execution-cycle", client_id=client.id).run.id)
-        preset_id = ("a" if whose == "own" else "b") * 64
-        Preset.objects.create(client=client, preset_id=preset_id, name=whose, config={})
-        presets[whose] = preset_id
-        backtests[whose] = ("1" if whose == "own" else "2") * 64
-        Run.objects.create(
+    own, other = Client.objects.bulk_create([Client(name="Own"), Client(name="Other")])
+    users = {str(role): User(username=role, role=role, client=None if role == Role.OPERATOR else own) for role in Role}
+    users["other_owner"] = User(username="other", role=Role.OWNER, client=other)
+    User.objects.bulk_create(users.values())
+    pair = ("own", own, "1", "4", "a"), ("other", other, "2", "5", "b")
+    runs = {whose: str(services.enqueue("execution-cycle", client_id=client.id).run.id) for whose, client, *_ in pair}
+    presets = {whose: letter * 64 for whose, _, _, _, letter in pair}
+    Preset.objects.bulk_create(
+        Preset(client=client, preset_id=presets[whose], name=whose, config={}) for whose, client, *_ in pair
+    )
+    backtests = {whose: digit * 64 for whose, _, digit, _, _ in pair}
+    sweeps = {whose: digit * 64 for whose, _, _, digit, _ in pair}
+    of = {"symbol": "TEST", "strategy": {"name": "dual_sma"}}
+    swept = {"config": of, "parameters": {}, "search": "grid", "objective": "sharpe"}
+    Run.objects.bulk_create(
+        Run(
             client=client,
-            run_hash=backtests[whose],
-            config={"symbol": "TEST", "strategy": {"name": "dual_sma"}},
+            kind=kind,
+            run_hash=hashes[whose],
+            config=config,
             data_hash="d",
             code_version="c",
             lock_hash="l",
         )
-        promotion = Promotion.objects.create(
-            client=client, level="paper", strategy="dual_sma", config={}, evidence={}, promoted_by="somebody"
-        )
-        promotions[whose] = str(promotion.id)
-        sweeps[whose] = ("4" if whose == "own" else "5") * 64
-        Run.objects.create(
-            client=client,
-            kind=Kind.SWEEP,
-            run_hash=sweeps[whose],
-            config={
-                "config": {"symbol": "TEST", "strategy": {"name": "dual_sma"}},
-                "parameters": {},
-                "search": "grid",
-                "objective": "sharpe",
-            },
-            data_hash="d",
-            code_version="c",
-            lock_hash="l",
-        )
-        orders[whose] = str(_order(client).id)
-        differences[whose] = str(_difference(client).id)
+        for whose, client, *_ in pair
+        for kind, hashes, config in ((Kind.RUN, backtests, of), (Kind.SWEEP, sweeps, swept))
+    )
+    promotions = Promotion.objects.bulk_create(
+        Promotion(client=client, level="paper", strategy="dual_sma", config={}, evidence={}, promoted_by="somebody")
+        for _, client, *_ in pair
+    )
+    orders = Order.objects.bulk_create([_order(own), _order(other)])
+    differences = Difference.objects.bulk_create([_difference(own), _difference(other)])
     processes.report("test/worker", kind="worker", code_version="test")
     return World(
         own,
         other,
-        {str(name): user for name, user in users.items()},
+        users,
         {
             "client_id": {"own": str(own.id), "other": str(other.id), "missing": str(MISSING)},
             "run_id": {**runs, "missing": str(MISSING)},
             "preset_id": {**presets, "missing": "c" * 64},
             "run_hash": {**backtests, "missing": "3" * 64},
-            "promotion_id": {**promotions, "missing": str(MISSING)},
+            "promotion_id": {**_ids(promotions), "missing": str(MISSING)},
             "sweep_hash": {**sweeps, "missing": "6" * 64},
             "name": dict.fromkeys(("own", "other", "missing"), "manifest.json"),
-            "order_id": {**orders, "missing": str(MISSING)},
-            "difference_id": {**differences, "missing": str(MISSING)},
+            "order_id": {**_ids(orders), "missing": str(MISSING)},
+            "difference_id": {**_ids(differences), "missing": str(MISSING)},
             "job": {"own": "sample-one", "other": "sample-one", "missing": "no-such-job"},
         },
     )
 
 
+def _ids(rows: list[Any]) -> dict[str, str]:
+    return {whose: str(row.id) for whose, row in zip(("own", "other"), rows, strict=True)}
+
+
 def _order(client: Client) -> Order:
-    return Order.objects.create(
+    return Order(
         client=client, run_id=uuid4(), sequence=1, client_order_id=f"c-{client.id}"[:64], broker="paper", symbol="AAA",
         side="buy", quantity=1, reference_price=1, previous_price=1, state="intended",
     )  # fmt: skip
@@ -195,7 +190,7 @@ def _order(client: Client) -> Order:
 
 def _difference(client: Client) -> Difference:
     now = datetime.now(UTC)
-    return Difference.objects.create(
+    return Difference(
         client=client, broker="paper", kind="position", symbol="AAA", subject="AAA", ours="1", theirs="2", quantity=1,
         found_at=now, seen_at=now,
     )  # fmt: skip
