@@ -98,6 +98,16 @@ def test_two_processes_without_a_server_leave_the_same_bytes(config: Path, tmp_p
     assert said[0]["metrics"] == json.loads(one["metrics.json"])
 
 
+def test_the_command_says_why_nothing_was_traded(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG | {"end": "2010-01-15", "validation": {}}))
+    said = told("run_backtest", path, candles=BUNDLED)
+    assert "NO TRADES      Nothing was traded: dual_sma decides first after 20 bars" in said
+    assert "and there are 10." in said
+    path.write_text(json.dumps(CONFIG | {"validation": {}}))
+    assert "NO TRADES" not in told("run_backtest", path, candles=BUNDLED)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("queues")
 def test_the_platform_and_the_command_leave_the_same_bytes(

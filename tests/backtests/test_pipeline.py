@@ -168,6 +168,22 @@ def test_an_account_that_was_ruined_has_a_page_too() -> None:
     assert "There is no Sharpe ratio to deflate" in page
 
 
+def test_a_run_that_traded_nothing_says_why() -> None:
+    """A mean of 5 bars is there after the fifth; what is decided then is filled in the sixth."""
+    rising = [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
+    average = {"name": "dual_sma", "params": {"fast": 2, "slow": 5}}
+    for prices, traded in ((rising[:4], False), (rising[:5], False), (rising, True)):
+        done = work(prices, strategy=average)
+        metrics = json.loads(done.artifacts()["metrics.json"])
+        assert (len(done.result.fills) > 0) is traded is (metrics["untraded"] is None)
+        page = done.artifacts()["tearsheet.html"].decode()
+        assert ("Nothing was traded" in page) is not traded
+        if not traded:
+            assert f"decides first after 5 bars and needs one more to be filled on, and there are {len(prices)}" in page
+    falling = work(rising[::-1], strategy=average).metrics["untraded"]
+    assert "no order of dual_sma was filled in 6 bars" in falling
+
+
 def test_large_numbers_are_shown_in_millions() -> None:
     assert [plots.plain(value) for value in (60_000_000.0, 9_999_999.0, -12_345_678.0)] == [
         "60M",

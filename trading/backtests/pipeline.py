@@ -107,7 +107,24 @@ def measured(config: RunConfig, result: Result) -> dict[str, Any]:
     else:
         found.update(sharpe_standard_error=None, probabilistic_sharpe=None, skewness=None, kurtosis=None)
     found["ruined_at"] = None if result.ruined_bar is None else tables.times(result.time)[result.ruined_bar]
+    found["untraded"] = None if len(result.fills) else _untraded(config, len(result.time))
     return found
+
+
+def _untraded(config: RunConfig, bars: int) -> str:
+    """Why nothing was traded, and what to do: a warm-up as long as the data leaves no bar to decide and to fill on."""
+    name, params = config.strategy.name, config.strategy.params
+    strategy = registry.find(name, strategies_folder()).strategy
+    warm_up = strategy.warm_up(strategy.parameters.model_validate(params))
+    if bars < warm_up + 2:
+        return (
+            f"Nothing was traded: {name} decides first after {warm_up + 1} bars and needs one more to be filled on, and"
+            f" there are {bars}. Take a longer period or parameters that look back less."
+        )
+    return (
+        f"Nothing was traded: no order of {name} was filled in {bars} bars. Put it among the indicators to see what it"
+        " wished to hold, and look whether lot size, cash and sizing leave room for an order."
+    )
 
 
 def artifacts(

@@ -98,12 +98,15 @@ def figures(rows: Sequence[tuple[str, str, str]]) -> str:
 def _result(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Judged) -> str:
     interval = Doubts(config, result, judged)
     ruined = metrics["ruined_at"]
-    warning = f'<p class="bad">The equity fell to zero at {escape(str(ruined))}; nothing was traded after.</p>'
+    warnings = [
+        "" if ruined is None else f"The equity fell to zero at {ruined}; nothing was traded after.",
+        metrics["untraded"] or "",
+    ]
     closed = result.trades[result.trades["reason"] != OPEN]
     hits = intervals.share(int((closed["pnl"] > 0.0).sum()), len(closed))
     factor, each = intervals.profit_factor(closed["pnl"]), intervals.mean(closed["return"])
     return (
-        ("" if ruined is None else warning)
+        "".join(f'<p class="bad">{escape(warning)}</p>' for warning in warnings if warning)
         + figures(
             [
                 ("Total return", percent(metrics["total_return"]), ends(interval.growth(lambda x: x - 1.0), percent)),

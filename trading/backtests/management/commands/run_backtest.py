@@ -66,6 +66,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{config.strategy.name} on {', '.join(config.traded)}, {metrics['bars']} bars")
         for name in SHOWN:
             self.stdout.write(f"  {name:<14} {figure(metrics[name])}")
+        if metrics["untraded"]:
+            self.stdout.write(f"  NO TRADES      {metrics['untraded']}")
         for test, said in work.judged.summary.items():
             self.stdout.write(f"  {test:<14} {_verdict(said)}")
         if leak := commandline.leak(config.strategy.name, work.judged.summary.get("lookahead", {})):
