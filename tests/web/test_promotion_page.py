@@ -88,6 +88,16 @@ def test_a_good_run_goes_to_paper_then_live_and_is_withdrawn(alpha: Client, owne
     assert "Strategies that trade" not in text_of(owner, "/app/backtests")
 
 
+def test_a_pruned_run_is_named_without_a_link(alpha: Client, owner: Browser) -> None:
+    page = run_of(owner)
+    owner.post(f"{page}/promote", {"level": "paper"})
+    assert f'href="{page}"' in text_of(owner, "/app/parity")
+    assert services.prune(alpha.id, keep=0) == 1
+    text = text_of(owner, "/app/parity")
+    assert f"Run {page[-64:][:12]} (pruned since), promoted" in text
+    assert page not in text
+
+
 def test_each_reason_comes_with_what_to_do_next(owner: Browser) -> None:
     page = run_of(owner, {**HALVES, "validation": {"lookahead": False}})
     run_of(owner, {**HALVES, "execution": {"fee_bps": 1}})

@@ -30,6 +30,7 @@ def show(request: PageRequest) -> HttpResponse:
     context = {
         "promotions": known,
         "promotion": shown,
+        "is_pruned": shown is not None and selectors.newest(selectors.visible(request.user), shown.run_hash) is None,
         "report": found,
         "pairs": [(pair, pair.causes) for pair in reversed(pairs[-MOST_PAIRS:])],
         "left_out": max(len(pairs) - MOST_PAIRS, 0),
