@@ -1,16 +1,23 @@
-"""What ``run_backtest`` and ``run_sweep`` share: reading a configuration, saying what is wrong, writing a folder."""
+"""What ``run_backtest`` and ``run_sweep`` share: configuration and candles, sealing what came out, writing it."""
 
+import json
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError
 
+from trading.backtests import candles, manifest, services
+from trading.backtests.candles import Series
+from trading.backtests.config import RunConfig
 from trading.backtests.parsing import InvalidConfig
+from trading.backtests.sweeps.config import SweepConfig
 from trading.core import parsing
 from trading.core.errors import ApiError
+
+Config = TypeVar("Config", RunConfig, SweepConfig)
 
 
 def add_arguments(parser: CommandParser, what: str) -> None:
@@ -38,17 +45,52 @@ def read(path: Path) -> dict[str, Any]:
         raise CommandError(f"{path}: {message}") from None
 
 
-def refused(path: Path, error: InvalidConfig) -> CommandError:
-    """The file is no configuration."""
-    return CommandError(f"{path}: {error}")
+def configuration(path: Path, parse: Callable[[dict[str, Any]], Config]) -> Config:
+    """What ``parse`` makes of the JSON object in a file; raises ``CommandError``."""
+    try:
+        return parse(read(path))
+    except InvalidConfig as error:
+        raise CommandError(f"{path}: {error}") from None
 
 
-def no_database(error: OperationalError) -> CommandError:
-    """There are no candles to be had without one."""
-    return CommandError(
-        f"The database cannot be reached: {str(error).strip()}. Start it with make run, or name a file of candles with"
-        " --candles."
-    )
+def reader(config: RunConfig, path: Path | None) -> Callable[[], Sequence[Series]]:
+    """How the candles are read: from the file, or from the platform's database where there is none."""
+    return lambda: candles.stored(config) if path is None else candles.from_file(config, path)
+
+
+def sealed(
+    config: RunConfig | SweepConfig,
+    artifacts: Callable[[], dict[str, bytes]],
+    series: Callable[[], Sequence[Series]],
+    folder: Path | None,
+) -> tuple[int, manifest.Manifest]:
+    """Work the artifacts out and seal them, as the first link of a chain; to ``folder``, if there is one.
+
+    How many files that makes, with the manifest, and the manifest. Raises ``CommandError``.
+    """
+    try:
+        files = artifacts()
+        what = services.identity(config, series())
+    except OperationalError as error:
+        raise CommandError(
+            f"The database cannot be reached: {str(error).strip()}. Start it with make run, or name a file of candles"
+            " with --candles."
+        ) from None
+    except (LookupError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    made = manifest.seal(what, manifest.entries(files), chain_prev=manifest.FIRST_LINK)
+    files[manifest.NAME] = made.body
+    if folder is not None:
+        write(folder, files)
+    return len(files), made
+
+
+def answer(
+    named: str, config: RunConfig | SweepConfig, made: manifest.Manifest, folder: Path | None, **said: Any
+) -> str:
+    """What ``--json`` prints: the hashes, what came out, and where it was written."""
+    hashes = {named: config.run_hash, "content_hash": made.content_hash, "manifest_hash": made.manifest_hash}
+    return json.dumps({**hashes, **said, "output_dir": None if folder is None else str(folder)}, indent=2)
 
 
 def told(done: int, total: int, note: str) -> str:

@@ -1,15 +1,13 @@
 """``manage.py run_backtest CONFIG.json``: work a configuration out in this process, without the platform running."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import BaseCommand, CommandParser
 
-from trading.backtests import candles, commandline, manifest, services
+from trading.backtests import commandline
 from trading.backtests.commandline import figure
-from trading.backtests.parsing import InvalidConfig, parse
+from trading.backtests.parsing import parse
 from trading.backtests.work import Work
 
 SHOWN = ("final_equity", "total_return", "cagr", "sharpe", "max_drawdown", "trades", "fees", "slippage")
@@ -28,40 +26,20 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Work it out, say what came out, write what it left."""
         quiet = options["json"]
-        try:
-            config = parse(commandline.read(options["config"]))
-        except InvalidConfig as error:
-            raise commandline.refused(options["config"], error) from None
-        path: Path | None = options["candles"]
+        config = commandline.configuration(options["config"], parse)
         work = Work(
             config,
-            lambda: candles.stored(config) if path is None else candles.from_file(config, path),
+            commandline.reader(config, options["candles"]),
             progress=lambda done, total, note: (
                 None if quiet else self.stderr.write(commandline.told(done, total, note))
             ),
         )
-        try:
-            artifacts = work.artifacts()
-            what = services.identity(config, work.series)
-        except OperationalError as error:
-            raise commandline.no_database(error) from None
-        except (LookupError, ValueError) as error:
-            raise CommandError(str(error)) from None
-        sealed = manifest.seal(what, manifest.entries(artifacts), chain_prev=manifest.FIRST_LINK)
         folder: Path | None = options["output_dir"]
-        if folder is not None:
-            commandline.write(folder, {**artifacts, manifest.NAME: sealed.body})
+        count, made = commandline.sealed(config, work.artifacts, lambda: work.series, folder)
         metrics = work.metrics
         if quiet:
-            said = {
-                "run_hash": config.run_hash,
-                "content_hash": sealed.content_hash,
-                "manifest_hash": sealed.manifest_hash,
-                "metrics": metrics,
-                "validation": work.judged.summary,
-                "output_dir": None if folder is None else str(folder),
-            }
-            self.stdout.write(json.dumps(said, indent=2))
+            said = commandline.answer("run_hash", config, made, folder, metrics=metrics, validation=work.judged.summary)
+            self.stdout.write(said)
             return
         self.stdout.write(f"{config.strategy.name} on {', '.join(config.traded)}, {metrics['bars']} bars")
         for name in SHOWN:
@@ -74,7 +52,7 @@ class Command(BaseCommand):
             self.stdout.write(leak)
         self.stdout.write(f"run {config.run_hash}")
         if folder is not None:
-            self.stdout.write(f"{len(artifacts) + 1} files in {folder}; open {folder / 'tearsheet.html'} in a browser")
+            self.stdout.write(f"{count} files in {folder}; open {folder / 'tearsheet.html'} in a browser")
 
 
 def _verdict(said: dict[str, Any]) -> str:

@@ -1,15 +1,12 @@
 """``manage.py run_sweep CONFIG.json``: work a sweep out in this process, without the platform running."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import BaseCommand, CommandParser
 
-from trading.backtests import candles, commandline, manifest, services
+from trading.backtests import commandline
 from trading.backtests.commandline import figure
-from trading.backtests.parsing import InvalidConfig
 from trading.backtests.sweeps.config import parse
 from trading.backtests.sweeps.work import SweepWork
 
@@ -29,43 +26,22 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Work it out, say what came out and what it is worth, write what it left."""
         quiet = options["json"]
-        try:
-            config = parse(commandline.read(options["config"]))
-        except InvalidConfig as error:
-            raise commandline.refused(options["config"], error) from None
-        path: Path | None = options["candles"]
-        base = config.config
+        config = commandline.configuration(options["config"], parse)
         work = SweepWork(
             config,
-            lambda: candles.stored(base) if path is None else candles.from_file(base, path),
+            commandline.reader(config.config, options["candles"]),
             lambda done, total, note: None if quiet else self._told(done, total, note),
         )
-        try:
-            artifacts = work.artifacts(work.judgement)
-            what = services.identity(config, work.series)
-        except OperationalError as error:
-            raise commandline.no_database(error) from None
-        except (LookupError, ValueError) as error:
-            raise CommandError(str(error)) from None
-        sealed = manifest.seal(what, manifest.entries(artifacts), chain_prev=manifest.FIRST_LINK)
         folder: Path | None = options["output_dir"]
-        if folder is not None:
-            commandline.write(folder, {**artifacts, manifest.NAME: sealed.body})
+        count, made = commandline.sealed(config, lambda: work.artifacts(work.judgement), lambda: work.series, folder)
         summary = work.judgement.summary
         if quiet:
-            said = {
-                "sweep_hash": config.run_hash,
-                "content_hash": sealed.content_hash,
-                "manifest_hash": sealed.manifest_hash,
-                "summary": summary,
-                "output_dir": None if folder is None else str(folder),
-            }
-            self.stdout.write(json.dumps(said, indent=2))
+            self.stdout.write(commandline.answer("sweep_hash", config, made, folder, summary=summary))
             return
         self._shown(work, summary)
         self.stdout.write(f"sweep {config.run_hash}")
         if folder is not None:
-            self.stdout.write(f"{len(artifacts) + 1} files in {folder}; open {folder / 'heatmap.html'} in a browser")
+            self.stdout.write(f"{count} files in {folder}; open {folder / 'heatmap.html'} in a browser")
 
     def _told(self, done: int, total: int, note: str) -> None:
         if done * 20 // max(total, 1) != (done - 1) * 20 // max(total, 1):
