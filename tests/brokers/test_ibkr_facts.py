@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trading.brokers.adapters.ibkr import channel, forms, symbols
+from trading.brokers.adapters.ibkr import broker, channel, forms, symbols
 from trading.brokers.adapters.ibkr.books import Books, number
+from trading.brokers.adapters.ibkr.broker import IbkrBroker
 from trading.brokers.adapters.ibkr.figures import sane_greeks
-from trading.brokers.adapters.ibkr.login import IbkrCredentials, key_of
+from trading.brokers.adapters.ibkr.login import IbkrCredentials, dumped, key_of
 from trading.brokers.adapters.ibkr.pacing import HistoryPace
 from trading.brokers.adapters.ibkr.store import Lease, LeaseLost
 from trading.brokers.base import (
@@ -392,6 +393,36 @@ def test_a_request_that_nobody_took_is_taken_back(line: None) -> None:
         call()
     assert error.value.code == "no_process"
     assert channel.client().llen(channel.Keys(LOGIN).requests) == 0
+
+
+def test_a_login_that_is_being_tried_is_not_ended_by_the_questions_of_the_stored_one(line: None) -> None:
+    """As the reconciliation of each minute has them; they are told to ask again, and do when the trial is over."""
+    client_id = uuid4()
+    stored, tried = (IbkrCredentials(host="localhost", client_id=number) for number in (1, 2))
+    session, login = IbkrBroker(client_id, stored), key_of(client_id, tried)
+    channel.claim(login, str(client_id), "trial", seconds=60)
+    assert channel.want(login, str(client_id), dumped(tried))
+    with pytest.raises(BrokerUnavailable) as error:
+        session.balances()
+    assert error.value.code == "other_login"
+    assert channel.client().get(channel.CURRENT + str(client_id)) == login.encode()
+    channel.settle(login, str(client_id), "another")
+    assert not channel.want("stored", str(client_id), dumped(stored))
+    channel.settle(login, str(client_id), "trial")
+    assert channel.want("stored", str(client_id), dumped(stored))
+
+
+def test_who_waits_for_a_process_keeps_its_place_and_leaves_it(line: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "START_SECONDS", 0.2)
+    client_id = uuid4()
+    starting: list[Any] = []
+    monkeypatch.setattr(broker.time, "sleep", lambda _: starting.append(channel.client().get(place)))
+    place = channel.STARTING + str(client_id)
+    with pytest.raises(BrokerUnavailable) as error:
+        IbkrBroker(client_id, IbkrCredentials(host="localhost")).balances()
+    assert error.value.code == "no_process"
+    assert all(starting)
+    assert channel.client().get(place) is None
 
 
 def served(answer: Callable[[channel.Request], str | None]) -> threading.Thread:

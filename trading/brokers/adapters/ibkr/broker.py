@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import redis
 from django.db import connection
@@ -58,6 +59,7 @@ class IbkrBroker(Broker):
         self._client_id = client_id
         self._credentials = credentials
         self._login = key_of(client_id, credentials)
+        self._caller = uuid4().hex
         self._currency: str | None = None
         # What was handed to a connection reaches the gateway before it is given up, or not at all.
         horizon = timedelta(seconds=QUIET_SECONDS + credentials.request_seconds + SHOWN_SECONDS)
@@ -169,26 +171,45 @@ class IbkrBroker(Broker):
         return self._call(operation, arguments, None, changes=False)
 
     def _call(self, operation: str, arguments: dict[str, Any], send_by: datetime | None, *, changes: bool) -> Any:
-        self._have_process(operation)
-        begin = BEGIN_SECONDS
-        if send_by is not None:
-            begin = min(begin, (send_by - datetime.now(UTC)).total_seconds())
-            if begin <= 0:
-                raise self._unavailable(operation, "too_late", "The time to send this order is over.")
-        return channel.call(
-            self._login,
-            operation,
-            arguments,
-            begin=begin,
-            answer=self._credentials.request_seconds * 5 + 5,
-            changes=changes,
-            broker=self.name,
-        )
+        try:
+            self._have_process(operation)
+            begin = BEGIN_SECONDS
+            if send_by is not None:
+                begin = min(begin, (send_by - datetime.now(UTC)).total_seconds())
+                if begin <= 0:
+                    raise self._unavailable(operation, "too_late", "The time to send this order is over.")
+            return channel.call(
+                self._login,
+                operation,
+                arguments,
+                begin=begin,
+                answer=self._answer_seconds,
+                changes=changes,
+                broker=self.name,
+            )
+        finally:
+            with suppress(redis.RedisError):  # it runs out by itself
+                channel.settle(self._login, str(self._client_id), self._caller)
+
+    @property
+    def _answer_seconds(self) -> float:
+        return self._credentials.request_seconds * 5 + 5
 
     def _have_process(self, operation: str) -> None:
-        """Wait until a process serves this login; raises `BrokerUnavailable` when none does in time."""
+        """Wait until a process serves this login; raises `BrokerUnavailable` when none does in time.
+
+        Who has to wait keeps the place until its question is answered: the reconciliation of the stored login, which
+        comes each minute, would otherwise end the process of one that is being tried.
+        """
+        client_id = str(self._client_id)
         try:
-            channel.want(self._login, str(self._client_id), dumped(self._credentials))
+            if not channel.is_alive(self._login):
+                longest = START_SECONDS + BEGIN_SECONDS + self._answer_seconds
+                channel.claim(self._login, client_id, self._caller, seconds=longest)
+            if not channel.want(self._login, client_id, dumped(self._credentials)):
+                raise self._unavailable(
+                    operation, "other_login", "Another login of this client is being opened; ask again in a minute."
+                )
             deadline = time.monotonic() + START_SECONDS
             while not channel.is_alive(self._login):
                 if time.monotonic() > deadline:

@@ -24,6 +24,8 @@ WANTED = "ibkr:wanted"
 DOORBELL = "ibkr:doorbell"
 CURRENT = "ibkr:current:"
 """And a client's id: the login that was wanted last. Where credentials have changed, the older process makes room."""
+STARTING = "ibkr:starting:"
+"""And a client's id: the login that a caller waits for, and who. No other login of the client takes its place then."""
 WANTED_SECONDS = 900.0
 ALIVE_SECONDS = 5
 ANSWER_SECONDS = 120
@@ -88,8 +90,23 @@ def unpack(text: str | bytes) -> Any:
     return signing.loads(text.decode() if isinstance(text, bytes) else text, salt=SALT, max_age=3600)
 
 
-def want(login: str, client_id: str, credentials: Mapping[str, Any]) -> None:
-    """Say that a login is in use, so that there is a process for it."""
+def claim(login: str, client_id: str, caller: str, *, seconds: float) -> None:
+    """Let no other login of the client take this one's place until ``caller`` does `settle`, or so long."""
+    client().set(STARTING + client_id, f"{login} {caller}", nx=True, px=int(seconds * 1000))
+
+
+def settle(login: str, client_id: str, caller: str) -> None:
+    """What ``caller`` has claimed is over."""
+    if client().get(STARTING + client_id) == f"{login} {caller}".encode():
+        client().delete(STARTING + client_id)
+
+
+def want(login: str, client_id: str, credentials: Mapping[str, Any]) -> bool:
+    """Say that a login is in use, so that there is a process for it; False while another one is claimed."""
+    raw = client().get(STARTING + client_id)
+    starting = raw.decode() if isinstance(raw, bytes) else raw
+    if starting is not None and starting.partition(" ")[0] != login:
+        return False
     now = time.time()
     entry = pack({"client_id": client_id, "credentials": dict(credentials), "until": now + WANTED_SECONDS})
     pipeline = client().pipeline(transaction=False)
@@ -98,6 +115,7 @@ def want(login: str, client_id: str, credentials: Mapping[str, Any]) -> None:
     pipeline.lpush(DOORBELL, login)
     pipeline.ltrim(DOORBELL, 0, 99)
     pipeline.execute()
+    return True
 
 
 def stands(entry: str | bytes | None, login: str, current: str | bytes | None) -> dict[str, Any] | None:
