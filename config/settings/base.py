@@ -403,7 +403,13 @@ QT_JOB_MODULES: list[str] = env.list("QT_JOB_MODULES", default=[])
 # Celery carries run ids and nothing else. Acknowledged early, on purpose: docs/decisions/0003.
 # The same server as above; a Unix socket is spelled otherwise there.
 CELERY_BROKER_URL: str = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 3, "socket_keepalive": True}
+# Who enqueues tries a broker once: kombu by itself sleeps two seconds and then four where it was never reached before.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "max_retries": 0,
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -14,7 +14,7 @@ from trading.jobs.registry import registry
 from workers.celery import app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(django_db_blocker: DjangoDbBlocker) -> Iterator[Stack]:
     """Servers, tables and the broker; each test adds the workers that it needs.
 
