@@ -1,10 +1,12 @@
 """After a halt the open orders of every client are cancelled, and counted as their venues confirm it."""
 
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from django.db import transaction
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from tests.execution.conftest import make_market
@@ -115,6 +117,29 @@ def test_what_a_venue_does_not_confirm_is_named_and_tried_again(
     told = halts.described()["cancels"]
     assert (told["state"], told["confirmed"], told["not_confirmed"]) == (State.SUCCEEDED, 2, 0)
     assert {row.order for row in HaltedOrder.objects.all()} == {order.client_order_id, other.client_order_id}
+
+
+def test_halting_again_tries_what_is_open_at_once(desks: list[Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try of a client's run may be minutes away by then."""
+    rest(desks[0])
+    real = MockBroker.cancel
+
+    def down(self: MockBroker, client_order_id: str, *, symbol: str) -> OrderReport:
+        raise BrokerUnavailable("the venue is down", broker="mock", operation="cancel", code="down")
+
+    monkeypatch.setattr(MockBroker, "cancel", down)
+    set_switches(halted=True, by="ops")
+    hands = Hands()
+    hands.work_off()
+    JobRun.objects.filter(job="emergency-cancel-client").update(scheduled_at=Now() + timedelta(minutes=5))
+    monkeypatch.setattr(MockBroker, "cancel", real)
+    jobs.admit_due()
+    hands.work_off()
+    assert halts.described()["cancels"]["confirmed"] == 0
+    set_switches(halted=True, by="ops")
+    hands.work_off()
+    told = halts.described()["cancels"]
+    assert (told["state"], told["confirmed"], told["not_confirmed"]) == (State.SUCCEEDED, 1, 0)
 
 
 def test_what_was_not_sent_by_us_is_left_alone_and_shown(desks: list[Client]) -> None:

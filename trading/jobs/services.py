@@ -198,6 +198,14 @@ def cancel(run_id: UUID) -> JobRun:
     return run
 
 
+def hasten(run_id: UUID) -> None:
+    """Make what a run waits for due now, where it waits for its next try: somebody has reason to think it goes well."""
+    waiting = JobRun.objects.filter(parent_id=run_id, state=State.RETRYING, rung_at=None)
+    for child in waiting.filter(scheduled_at__gt=Now()).order_by("id"):
+        waiting.filter(id=child.id).update(scheduled_at=Now())
+        _after_commit(dispatch, child)
+
+
 def _note(action: str, run: JobRun) -> None:
     """For the audit log, as the transaction's last act: its chain is locked from here on."""
     record(action, client_id=run.client_id, subject=f"job_run:{run.id}", data={"job": run.job, "step": run.step})

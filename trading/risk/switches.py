@@ -121,6 +121,7 @@ def _begin_halt(reason: str, by: str) -> None:
     if halt is None:
         halt = Halt.objects.create(reason=reason[:200], by=by[:200])
     run = jobs.enqueue(CANCEL_JOB, {"halt_id": str(halt.id)}, triggered_by=by).run
+    jobs.hasten(run.id)  # who halts again wants what is still open tried again now
     halt.run_id, halt.settled_at = run.id, None
     halt.save()
 
