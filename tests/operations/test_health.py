@@ -36,7 +36,7 @@ def test_the_scheduler_is_degraded_until_a_beat_reports(http: Http) -> None:
     assert set(http.get("/scheduler/status").json()) == set(status)
     assert (status["status"], status["running"]) == ("ok", True)
     assert set(status) >= {"next_run_time", "jobs", "errors", "symbols", "liquidity", "execution"}
-    assert status["execution"] == {"gross_exposure": "0"}
+    assert status["execution"] == {"gross_exposure": "0.00"}
 
 
 def test_metrics_are_for_this_machine_or_the_token(http: Http) -> None:

@@ -243,6 +243,8 @@ def test_who_may(http: Http, desk: Client) -> None:
         refused(http.get(path, headers=dict.fromkeys(ours, "wrong")), 401)
         refused(http.get(path, headers=others), 403)
         refused(http.get(path, headers=operator), 403)
+        assert "you are asking as operator" in http.get(path, headers=operator).json()["detail"]["message"]
+        assert "send a token" in http.get(path).json()["detail"]["message"]
         assert http.get(path, headers=ours).status_code == 200
 
 

@@ -144,13 +144,13 @@ def test_one_figure_of_exposure_everywhere(desk: Client, settings: Settings) -> 
             )  # fmt: skip
     assert selectors.gross_exposure() == Decimal(1_210)
     status = Http().get("/scheduler/status").json()
-    assert Decimal(status["execution"]["gross_exposure"]) == Decimal(1_210)
+    assert status["execution"]["gross_exposure"] == "1210.00"
     text = Http().get("/metrics", REMOTE_ADDR="127.0.0.1").content.decode()
     found = re.search(r"^execution_gross_exposure (\S+)$", text, re.MULTILINE)
     assert found is not None
     assert Decimal(found.group(1)) == Decimal(1_210)
     told = Http().get("/risk", headers={"X-Admin-Token": settings.QT_ADMIN_TOKEN}).json()
-    assert Decimal(told["gross_exposure"]) == Decimal(1_210)
+    assert told["gross_exposure"] == "1210.00"
     for role, client, shown in ((Role.OPERATOR, None, "1,210.00"), (Role.READ_ONLY, desk, "1,000.00")):
         browser = Http()
         browser.force_login(User.objects.create_user(f"{role}", role=role, client=client))

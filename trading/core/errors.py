@@ -18,6 +18,10 @@ PAGES = ("/admin/", "/app/", "/login", "/logout")
 """Where people look: the errors there are pages, everywhere else JSON."""
 NOT_PAGES = ("/admin/emergency-halt",)
 """Paths of the API among them."""
+ANONYMOUS = (
+    "Nobody is logged in: send a token of /auth/login (Authorization: Bearer), or the secret that this route takes, as"
+    " /api/docs names it."
+)
 
 
 class ApiError(Exception):
@@ -75,6 +79,9 @@ def translate(error: Exception) -> ApiError | None:
             return NotFound()
         case RequestDataTooBig():
             return ApiError(413, "payload_too_large", "The request's body is too large.")
+        case exceptions.NotAuthenticated() if str(error.detail) == exceptions.NotAuthenticated.default_detail:
+            error.detail = exceptions.ErrorDetail(ANONYMOUS, error.default_code)
+            return _from_framework(error)
         case exceptions.APIException():
             return _from_framework(error)
         case PermissionDenied():

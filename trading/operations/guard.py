@@ -33,7 +33,7 @@ def described() -> dict[str, Any]:
         "reason": guard.reason,
         "changed_by": guard.changed_by,
         "changed_at": _time(guard.changed_at),
-        "gross_exposure": str(gross_exposure()),
+        "gross_exposure": f"{gross_exposure():.2f}",
         "limits": {name: _limit(name, values) for name in _settings()},
         "trades": _trades(guard.trades_since, now),
         "overrides": {

@@ -57,7 +57,7 @@ def scheduler_status() -> dict[str, Any]:
         "errors": errors,
         "symbols": settings.QUANTUM_TRADER_SYMBOLS,
         "liquidity": {"analytics": None},
-        "execution": {"gross_exposure": str(gross_exposure())},
+        "execution": {"gross_exposure": f"{gross_exposure():.2f}"},
     }
 
 

@@ -144,6 +144,10 @@ class Declared(BasePermission):
         method = "GET" if request.method == "HEAD" else request.method or ""
         needed = declared.get(method)
         if needed is not None:
+            self.message = (
+                f"This is for: {', '.join(sorted(HOLDERS[needed]))}; you are asking as {holder_of(request.user)}."
+                " /api/docs names what each route takes."
+            )
             return allows(needed, request.user)
         known = request.user is not None and request.user.is_authenticated
         if known or Permission.OPEN in declared.values():

@@ -49,8 +49,9 @@ class Command(BaseCommand):
             time.sleep(POLL_SECONDS)
         seconds = time.monotonic() - began
         if run.state != State.SUCCEEDED:
+            why = run.error_message.rstrip(".") or "no error recorded"
             raise CommandError(
-                f"{run.job} is {run.state} after {seconds:.0f} s: {run.error_message or 'no error recorded'}."
+                f"{run.job} is {run.state} after {seconds:.0f} s: {why}."
                 f" Look at it: /app/runs/{run.id}, and at the worker's output."
             )
         self.stdout.write(f"{run.job}: {' → '.join(run.steps)} in {seconds:.1f} s")
