@@ -35,7 +35,7 @@ machines: install ## one sweep on two data folders, with one worker and two, one
 	@$(BIN)/python -m benchmarks.sweep --kill --points 3600
 
 fuzz: install ## longer property tests and fuzzing of the API
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m 'not faults and not browser' tests
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 --timeout 1200 -m '(hypothesis or fuzz) and not faults and not browser' tests
 
 bench: install ## the benchmarks
 	@$(BIN)/python -m benchmarks.jobs

@@ -25,7 +25,7 @@ from trading.backtests.sweeps.work import SweepWork
 from trading.backtests.work import Work
 from trading.tenants.models import Client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.fuzz]
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 STRATEGIES = 1_000 if LONG else 60
 LEVEL = promotions.POLICY.alpha

@@ -22,6 +22,7 @@ from trading.quant.statistics import (
     promotable,
 )
 
+pytestmark = pytest.mark.fuzz
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 GOOD = Record(0.15, 0.0, 3.0, 2_000)
 MANY = Trials(100, 0.001)
