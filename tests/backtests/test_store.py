@@ -1,6 +1,8 @@
 """Manifests and the store: what was changed after it had been written is found, and nothing else can be reached."""
 
+import errno
 import hashlib
+import multiprocessing
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -128,3 +130,41 @@ def test_a_sweep_deletes_old_folders_of_runs_that_are_not_kept(store: ArtifactSt
     store.remove(CLIENT, kept)
     store.remove(CLIENT, kept)
     assert not store.folder(CLIENT, kept).exists()
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+def test_what_the_disk_refuses_is_not_published(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    """Whether it refuses the artifacts or the manifest that joins them later."""
+    fsync, calls = os.fsync, 0
+
+    def fails_once(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == refused:
+            raise OSError(errno.EIO, "the disk is broken")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    store.stage(uuid4(), 1, {}).wait()
+    run_id = uuid4()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    staged = store.stage(run_id, 1, ARTIFACTS)
+    staged.add({manifest.NAME: b"{}"})
+    with pytest.raises(OSError, match="the disk is broken"):
+        store.publish(staged, CLIENT, run_id)
+    assert not store.folder(CLIENT, run_id).exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_forked_process_waits_for_its_own_disk(store: ArtifactStore) -> None:
+    """The thread that does so is not there after a fork."""
+    published(store, uuid4())
+    run_id = uuid4()
+    child = multiprocessing.get_context("fork").Process(target=published, args=(store, run_id))
+    child.start()
+    child.join(20)
+    child.kill()
+    assert child.exitcode == 0
+    assert {path.name for path in store.folder(CLIENT, run_id).iterdir()} == set(ARTIFACTS)

@@ -15,7 +15,7 @@ from trading.backtests.config import RunConfig
 from trading.backtests.manifest import Identity
 from trading.backtests.models import Kind, Preset, Run
 from trading.backtests.parsing import strategies_folder
-from trading.backtests.store import ArtifactStore, Staged, write
+from trading.backtests.store import ArtifactStore, Staged
 from trading.backtests.sweeps.config import SweepConfig
 from trading.core.ids import uuid7
 from trading.jobs import services as jobs
@@ -163,7 +163,7 @@ def finish(
     )
     position, last = (chain[0]["position"], chain[0]["manifest_hash"]) if chain else (0, manifest.FIRST_LINK)
     sealed = manifest.seal(identity_of(run), files, chain_prev=last)
-    write(staged.path / manifest.NAME, sealed.body)
+    staged.add({manifest.NAME: sealed.body})
     run.manifest_hash, run.metrics = sealed.manifest_hash, dict(metrics)
     execute(
         _LINK,

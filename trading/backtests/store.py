@@ -4,11 +4,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
-from io import FileIO
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import UUID
@@ -20,10 +20,31 @@ STAGING: Final = ".staging"
 
 @dataclass(frozen=True)
 class Staged:
-    """A new folder with artifacts in it, not yet in its place; ``synced`` is done once they are on the disk."""
+    """A new folder for artifacts, not yet in its place."""
 
     path: Path
-    synced: Future[None]
+    _syncs: list[Future[None]] = field(default_factory=list)
+
+    def add(self, artifacts: Mapping[str, bytes]) -> None:
+        """Write ``artifacts`` into the folder; the disk has them once `wait` has returned.
+
+        Until then the caller has other things to do, such as the statements of a transaction.
+        """
+        opened: list[int] = []
+        try:
+            for name, content in artifacts.items():
+                opened.append(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+                _write_all(opened[-1], content)
+        except BaseException:  # whatever it was: nobody else closes them
+            _close_all(opened)
+            raise
+        self._syncs.append(_disk(os.getpid()).submit(_sync_all, opened))
+
+    def wait(self) -> None:
+        """Return once all that was added is on the disk; raises what that raised, when nothing is under way."""
+        wait(self._syncs)
+        for synced in self._syncs:
+            synced.result()
 
 
 @dataclass(frozen=True)
@@ -43,28 +64,20 @@ class ArtifactStore:
         return path
 
     def stage(self, run_id: UUID, attempt: int, artifacts: Mapping[str, bytes]) -> Staged:
-        """A new folder with ``artifacts`` in it; the disk has them once `publish` has waited for it.
-
-        Until then the caller has other things to do, such as the statements of a transaction.
-        """
+        """A new folder with ``artifacts`` in it."""
         path = self.root / STAGING / f"{run_id}-{attempt}"
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, mode=0o750)
-        with ExitStack() as stack:
-            files = [stack.enter_context((path / name).open("xb", buffering=0)) for name in artifacts]
-            for file, content in zip(files, artifacts.values(), strict=True):
-                write_all(file, content)
-            disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
-            synced = disk.submit(_sync_all, stack.pop_all(), [file.fileno() for file in files])
-            disk.shutdown(wait=False)  # its thread ends with what it was given
-        return Staged(path, synced)
+        staged = Staged(path)
+        staged.add(artifacts)
+        return staged
 
     def publish(self, staged: Staged, client_id: UUID, run_id: UUID) -> None:
         """Put a staged folder in its place by one rename, once the disk has what is in it.
 
         The caller holds the run, so whatever is there already was left by an attempt that did not come to its end.
         """
-        staged.synced.result()
+        staged.wait()
         place = self.folder(client_id, run_id)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         shutil.rmtree(place, ignore_errors=True)
@@ -128,28 +141,34 @@ class ArtifactStore:
         return deleted
 
 
-def write(path: Path, content: bytes) -> None:
-    """``content`` in a new file, on the disk when this returns."""
-    with path.open("xb", buffering=0) as file:
-        write_all(file, content)
-        os.fsync(file.fileno())
+@lru_cache(maxsize=1)
+def _disk(pid: int) -> ThreadPoolExecutor:
+    """The thread of process ``pid`` that waits for the disk, one file after the other; a forked one has its own."""
+    return ThreadPoolExecutor(1, thread_name_prefix="disk")
 
 
-def write_all(file: FileIO, content: bytes) -> None:
+def _write_all(descriptor: int, content: bytes) -> None:
     """All of ``content``: the system may take less at a time."""
     left = memoryview(content)
     while left:
-        left = left[file.write(left) :]
+        left = left[os.write(descriptor, left) :]
 
 
-def _sync_all(files: ExitStack, descriptors: Sequence[int]) -> None:
+def _sync_all(descriptors: Sequence[int]) -> None:
     """Have files on the disk, and close them."""
-    with files:
+    try:
         if hasattr(os, "posix_fadvise"):  # begins to write each, so that the first to be waited for takes most along
             for descriptor in descriptors:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         for descriptor in descriptors:
             os.fsync(descriptor)
+    finally:
+        _close_all(descriptors)
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:
