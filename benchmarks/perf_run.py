@@ -7,6 +7,12 @@ for the first run of a worker that has just started, with the kernels compiled a
 first start.
 """
 
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: imports begin at the project's folder, not at this one, which has a statistics.py
+    sys.path[0] = str(Path(__file__).parents[1])
+
 import argparse
 import contextlib
 import http.client
@@ -14,7 +20,6 @@ import json
 import socket
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta

@@ -4,6 +4,12 @@
 that turns its position over at every bar, so that each has a fill to be priced. Printed as JSON.
 """
 
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: imports begin at the project's folder, not at this one, which has a statistics.py
+    sys.path[0] = str(Path(__file__).parents[1])
+
 import argparse
 import json
 import statistics
