@@ -13,13 +13,18 @@ processor's clock, and on two by the wall's against vectorbt's wall. ``targets``
 was met; the command ends with 1 where it was not.
 """
 
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: imports begin at the project's folder, not at this one, which has a statistics.py
+    sys.path[0] = str(Path(__file__).parents[1])
+
 import argparse
 import itertools
 import json
 import os
 import resource
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -264,7 +269,7 @@ def vectorbt_sweep(bars: int, count: int, chunk: int) -> dict[str, Any]:
 def apart(arguments: list[str]) -> dict[str, Any]:
     """One part in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.backtests", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

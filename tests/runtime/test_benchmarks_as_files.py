@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from runtime.folder import PROJECT_DIR
 
 
@@ -21,5 +23,6 @@ def test_risk_and_slippage_models_by_their_keys(tmp_path: Path) -> None:
     assert set(found) == {"risk:fixed_fraction", "risk:kelly_fraction", "slippage:none", "slippage:spread_pct"}
 
 
-def test_the_latency_of_a_run(tmp_path: Path) -> None:
-    assert "--warmup" in ran("perf_run.py", tmp_path, "--help")
+@pytest.mark.parametrize(("name", "option"), [("perf_run.py", "--warmup"), ("backtests.py", "--pairs")])
+def test_the_others_begin(name: str, option: str, tmp_path: Path) -> None:
+    assert option in ran(name, tmp_path, "--help")
