@@ -11,7 +11,8 @@ from trading.quant.statistics.draws import ONE, WORD, lowest_nb, stream_nb
 from trading.quant.statistics.replication import Floats
 
 LANES = 16
-STEPS = 8
+STEPS = 4
+"""Columns that are walked side by side, and steps in which what is known of each stays in the processor's registers."""
 FIRST, SECOND, GROWTH, LOWEST, BELOW, DEEPEST = range(6)
 """Of a stretch of bars: sums of the centred returns and of their squares; equity at its end and at its lowest as a
 multiple of what it began with; and, had it begun at a peak, equity at its end and at its deepest as a share of the
