@@ -47,7 +47,8 @@ def _array(column: Column) -> pa.Array:
     if not isinstance(values, np.ndarray):
         if values and all(isinstance(value, bool) for value in values):
             return pa.Array.from_buffers(pa.bool_(), count, [None, _bits(np.array(values, dtype=bool))])
-        encoded = [str(value).encode() for value in values]
+        bytes_of = {value: str(value).encode() for value in set(values)}  # the same few over and over
+        encoded = [bytes_of[value] for value in values]
         ends = np.zeros(count + 1, dtype=np.int32)
         np.cumsum([len(word) for word in encoded], out=ends[1:])
         return pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])

@@ -53,6 +53,7 @@ def page(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Jud
     """The page as HTML in UTF-8; the same run gives the same bytes."""
     title = f"{config.strategy.name} on {', '.join(config.traded)}"
     period = f"{config.timeframe}, {tables.times(result.time[:1])[0]} to {tables.times(result.time[-1:])[0]}"
+    said = config.canonical()
     sections = [
         section("Result", _result(config, result, metrics, judged)),
         section("Deflated Sharpe ratio", _deflated(config, metrics)),
@@ -63,9 +64,9 @@ def page(config: RunConfig, result: Result, metrics: dict[str, Any], judged: Jud
         section("Monthly returns, %", plots.months(result.time, result.equity, config.initial_cash)),
         *verdicts.sections(judged),
         section(*_trades(result)),
-        section("Configuration", _configuration(config)),
+        section("Configuration", f"<code>{escape(said.decode())}</code>"),
     ]
-    return document(title, f"{period} · run", config.run_hash, sections)
+    return document(title, f"{period} · run", hashlib.sha256(said).hexdigest(), sections)
 
 
 def document(title: str, period: str, run_hash: str, sections: Sequence[str]) -> bytes:
@@ -213,10 +214,6 @@ def _trades(result: Result) -> tuple[str, str]:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     heading = "Trades" if len(trades) <= MOST_TRADES else f"The last {MOST_TRADES} of {len(trades)} trades"
     return heading, f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _configuration(config: RunConfig) -> str:
-    return f"<code>{escape(config.canonical().decode())}</code>"
 
 
 def percent(value: float | None) -> str:
