@@ -304,7 +304,7 @@ def test_an_old_entry_without_a_signed_head_shows(desk: Client) -> None:
     write(desk, 3)
     export()
     write(desk)
-    tomorrow = NOW + timedelta(days=1, minutes=5)
+    tomorrow = datetime.now(UTC) + timedelta(days=1, minutes=5)  # however long ago this module was imported
     found = check(desk, tomorrow).broken
     assert found is not None
     assert (found.kind, found.sequence) == ("unsigned", 4)
