@@ -23,7 +23,6 @@ from trading.tenants.models import Client
 pytestmark = pytest.mark.django_db(transaction=True)
 LAST = {"BTCUSDT": 60_000, "ETHUSDT": 3000}
 BEFORE = {"BTC": Decimal(2), "ETH": Decimal(0)}
-TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -46,14 +45,18 @@ def desk(venue: VenueProcess) -> Client:
     return client
 
 
-def _market(daily: float) -> None:
-    """Seventy days that rise or fall by ``daily`` of the last price, and end at it."""
+def _days_ago(days: int) -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
+
+
+def _market(daily: float, *, ended: int = 1) -> None:
+    """Seventy days that rise or fall by ``daily`` of the last price, and end at it, ``ended`` days ago."""
     Candle.objects.all().delete()
     for symbol, last in LAST.items():
         for back in range(70):
             price = Decimal(round(last * (1 - daily * back), 2)).quantize(Decimal("0.01"))
             Candle.objects.create(
-                symbol=symbol, time=TODAY - timedelta(days=back), open=price, high=price, low=price, close=price,
+                symbol=symbol, time=_days_ago(ended + back), open=price, high=price, low=price, close=price,
                 volume=1000, source="test",
             )  # fmt: skip
 
@@ -146,10 +149,28 @@ def test_without_a_quote_nothing_is_sent(venue: VenueProcess, desk: Client) -> N
 
 def test_candles_of_no_market_move_no_money(venue: VenueProcess, desk: Client, settings: Settings) -> None:
     _market(0.002)
-    Candle.objects.filter(symbol="ETHUSDT", time=TODAY - timedelta(days=3)).update(source="synthetic")
+    Candle.objects.filter(symbol="ETHUSDT", time=_days_ago(3)).update(source="synthetic")
     run = _run(desk)
     assert run.state == State.FAILED
     assert "candles of ETHUSDT are made up, and orders at binance move money" in run.error_message
     settings.USE_MOCK_BROKER = True
     assert "made up" not in _run(desk).error_message
     assert venue.ledger("SELECT symbol FROM orders") == []
+
+
+def test_candles_that_ended_long_ago_move_no_money(venue: VenueProcess, desk: Client, settings: Settings) -> None:
+    """One symbol that is not traded any more is left out; where all of them are, nothing is sent."""
+    _market(0.002, ended=9)
+    run = _run(desk)
+    assert run.state == State.FAILED
+    assert run.error_message.startswith("The newest candles of BTCUSDT, ETHUSDT ended more than 7 days ago")
+    assert Order.objects.count() == 0
+    _market(0.002)
+    Candle.objects.filter(symbol="ETHUSDT", time__gt=_days_ago(9)).delete()
+    for back in range(70, 80):  # as much history as before, which ends nine days ago
+        Candle.objects.create(
+            symbol="ETHUSDT", time=_days_ago(back + 1), open=1, high=1, low=1, close=1, volume=1000, source="test"
+        )
+    run = _run(desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert [row["symbol"] for row in venue.ledger("SELECT symbol FROM orders")] == ["BTCUSDT"]

@@ -267,3 +267,11 @@ def test_without_a_promotion_or_a_cycle_there_is_nothing_to_compare(desk: Client
         told("parity", "Nobody")
     promoted(desk)
     assert "No cycle has followed dual_sma yet" in told("parity", "Desk")
+
+
+def test_no_money_moves_by_what_a_strategy_said_of_years_ago(desk: Client, settings: Settings) -> None:
+    settings.USE_MOCK_BROKER, settings.QT_EXECUTION_EXCHANGE = False, "binance"
+    Promotion.objects.filter(id=promoted(desk).id).update(level=Level.LIVE)
+    stopped = run("execution-cycle", desk)
+    assert stopped.state == State.FAILED
+    assert stopped.error_message.startswith("The newest candles of AAPL, MSFT ended more than 7 days ago")

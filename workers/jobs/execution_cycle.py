@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,6 +11,7 @@ import numpy as np
 from django.conf import settings
 
 from trading.backtests import following
+from trading.backtests.config import TIMEFRAMES
 from trading.backtests.models import Promotion
 from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused, Side
@@ -24,12 +25,15 @@ from trading.jobs.outcomes import PermanentError, RetryLater
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
 from trading.jobs.states import State
 from trading.marketdata import selectors as market
+from trading.marketdata.services import DAILY
 from trading.quant.momentum import liquidity, momentum, target_weights
 from trading.tenants import parameters
 
 T = TypeVar("T")
 HISTORY_BARS = 66
 """A quarter of trading days and the five that momentum skips."""
+STALE_AFTER = timedelta(days=7)
+"""A candle that ended longer ago says nothing of today; a week with holidays of a market is shorter."""
 
 
 def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
@@ -40,7 +44,8 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     promotion = _followed(lambda: following.chosen(ctx.client_id, settings.QT_EXECUTION_EXCHANGE))
     if promotion is not None:
         config = following.config_of(promotion)
-        _refuse_made_up(config.traded)
+        _refuse_made_up(config.traded, config.timeframe)
+        _refuse_stale(config.traded, config.timeframe, ctx.now)
         return {
             "symbols": [{"symbol": symbol} for symbol in config.traded],
             "promotion": str(promotion.id),
@@ -49,7 +54,7 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
             "run_hash": promotion.run_hash,
         }
     symbols = parameters.in_force(ctx.client_id).symbols
-    _refuse_made_up(symbols)
+    _refuse_made_up(symbols, DAILY)
     histories = [market.history(symbol, bars=HISTORY_BARS) for symbol in symbols]
     found = [history for history in histories if history is not None]
     if not found:
@@ -57,7 +62,10 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
             f"No symbol has {HISTORY_BARS} candles yet. Run market-refresh, or manage.py import_candles FILE."
         )
     newest = max(history.last_time for history in found)
-    fresh = [history for history in found if newest - history.last_time <= timedelta(days=7)]
+    today = ctx.now if _moves_money() else newest
+    fresh = [history for history in found if today - history.last_time <= TIMEFRAMES[DAILY] + STALE_AFTER]
+    if not fresh:
+        raise _stale([history.symbol for history in found])
     values = liquidity(
         np.column_stack([history.closes for history in fresh]), np.column_stack([history.volumes for history in fresh])
     )
@@ -69,18 +77,37 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     }
 
 
-def _refuse_made_up(symbols: Sequence[str]) -> None:
+def _refuse_made_up(symbols: Sequence[str], interval: str) -> None:
     """No order where money can move follows from candles of no market."""
-    venue = settings.QT_EXECUTION_EXCHANGE
-    if settings.USE_MOCK_BROKER or is_simulated(venue):
-        return
-    made_up = market.made_up(symbols)
+    made_up = market.made_up(symbols, interval=interval) if _moves_money() else ()
     if made_up:
         raise PermanentError(
-            f"The candles of {', '.join(sorted(made_up))} are made up, and orders at {venue} move money. Import those"
-            " of its market (manage.py import_candles FILE), or set QT_MARKET_PROVIDER to what has them: they take the"
-            " place of what was made up."
+            f"The candles of {', '.join(sorted(made_up))} are made up, and orders at {settings.QT_EXECUTION_EXCHANGE}"
+            " move money. Import those of its market (manage.py import_candles FILE), or set QT_MARKET_PROVIDER to"
+            " what has them: they take the place of what was made up."
         )
+
+
+def _refuse_stale(symbols: Sequence[str], interval: str, now: datetime) -> None:
+    """Nor does it follow from candles that ended long ago: what a strategy said then is not what it says today."""
+    if not _moves_money():
+        return
+    began = {symbol: market.last_time(symbol, interval=interval) for symbol in symbols}
+    oldest = now - STALE_AFTER - TIMEFRAMES[interval]
+    stale = [symbol for symbol, time in began.items() if time is not None and time < oldest]
+    if stale:
+        raise _stale(stale)
+
+
+def _stale(symbols: Sequence[str]) -> PermanentError:
+    return PermanentError(
+        f"The newest candles of {', '.join(sorted(symbols))} ended more than {STALE_AFTER.days} days ago, and orders at"
+        f" {settings.QT_EXECUTION_EXCHANGE} move money. Run market-refresh, or manage.py import_candles FILE."
+    )
+
+
+def _moves_money() -> bool:
+    return not (settings.USE_MOCK_BROKER or is_simulated(settings.QT_EXECUTION_EXCHANGE))
 
 
 def targets(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
