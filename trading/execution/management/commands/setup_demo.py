@@ -43,7 +43,7 @@ class Command(BaseCommand):
         passwords: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
         with transaction.atomic():
             client, _ = Client.objects.get_or_create(name=CLIENT)
-            demo = _user("demo", Role.TRADER, client, passwords)
+            demo = _user("demo", Role.OWNER, client, passwords)
             admin = _user("admin", Role.OPERATOR, None, passwords)
             open_paper_account(client.id, cash=CASH)
         _keep(kept, passwords)
