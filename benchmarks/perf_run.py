@@ -199,6 +199,8 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=3, help="workers whose first run is measured")
     parser.add_argument("--trials", type=int, default=3, help="permutations of each run")
     options = parser.parse_args()
+    if options.iterations < 1 or options.fresh < 1:
+        parser.error("--iterations and --fresh are at least 1")
     with platform():
         token = prepare()
         began = time.perf_counter()

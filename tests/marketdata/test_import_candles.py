@@ -79,7 +79,9 @@ def test_a_file_of_one_symbol_as_others_write_them(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"lacks symbol.*--symbol"):
         call_command("import_candles", str(path))
     assert imported(path, "--symbol", "AAA", "--timeframe", "1h") == "1 candles read, 1 new.\n"
-    assert imported(path, "--symbol", "AAA", "--timeframe", "1h") == "1 candles read, 0 new.\n"
+    assert imported(path, "--symbol", "AAA", "--timeframe", "1h") == (
+        "1 candles read, 0 new; 1 were there already and stay (--replace corrects).\n"
+    )
     candle = Candle.objects.get()
     assert (candle.symbol, candle.interval, candle.volume) == ("AAA", "1h", 7)
     assert candle.time.isoformat() == "2020-01-02T09:00:00+00:00"
@@ -115,7 +117,9 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     path = tmp_path / "bars.parquet"
     frame(volume=[1, 2], close=[10.1 + 0.2, 11.0]).to_parquet(path)
     assert imported(path, "--symbol", "AAA") == "2 candles read, 2 new.\n"
-    assert imported(path, "--symbol", "AAA") == "2 candles read, 0 new.\n"
+    assert imported(path, "--symbol", "AAA") == (
+        "2 candles read, 0 new; 2 were there already and stay (--replace corrects).\n"
+    )
     assert [str(row.close) for row in Candle.objects.order_by("time")] == ["10.30000000", "11.00000000"]
 
 
@@ -155,4 +159,16 @@ def test_a_market_s_candles_take_the_place_of_made_up_ones(tmp_path: Path) -> No
     assert list(Candle.objects.order_by("symbol").values_list("symbol", "source", "close")) == [
         ("AAA", "bars.csv", 11),
         ("BBB", "synthetic", 1),
+    ]
+
+
+def test_a_wrong_bar_is_corrected_when_that_is_asked_for(tmp_path: Path) -> None:
+    path = _file(tmp_path, HEADER + GOOD)
+    assert imported(path) == "1 candles read, 1 new.\n"
+    right = GOOD.replace(",11,", ",9.5,")
+    path = _file(tmp_path, HEADER + right + right.replace("01-02", "01-03"))
+    assert imported(path, "--replace") == "2 candles read, 1 new; 1 replaced what was there.\n"
+    assert [str(row) for row in Candle.objects.order_by("time")] == [
+        "AAA 2020-01-02 00:00 9.50000000",
+        "AAA 2020-01-03 00:00 9.50000000",
     ]

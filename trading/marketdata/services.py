@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -15,6 +16,11 @@ from trading.quant.momentum import mood
 DAILY = "1d"
 BATCH = 2_000
 MOOD_SOURCE = "price-action"
+REPLACING: Final[dict[str, Any]] = {
+    "update_conflicts": True,
+    "unique_fields": ("symbol", "interval", "time"),
+    "update_fields": ("open", "high", "low", "close", "volume", "source"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Stored:
     new: int
 
 
-def store(bars: Iterable[Bar], *, source: str, interval: str = DAILY) -> Stored:
-    """Keep ``bars``, all or none; one that is there already stays as it is.
+def store(bars: Iterable[Bar], *, source: str, interval: str = DAILY, replace: bool = False) -> Stored:
+    """Keep ``bars``, all or none; one that is there already stays as it is, or with ``replace`` gives way.
 
     What the synthetic provider has drawn of a symbol goes when the first bars of a market come: the two are no series.
     """
@@ -57,7 +63,7 @@ def store(bars: Iterable[Bar], *, source: str, interval: str = DAILY) -> Stored:
                     )
                     for bar in batch
                 ],
-                ignore_conflicts=True,
+                **(REPLACING if replace else {"ignore_conflicts": True}),
             )
         return Stored(received, Candle.objects.count() - before + removed)
 

@@ -21,7 +21,7 @@ def _day(text: str) -> date:
 
 
 class Command(BaseCommand):
-    """All of the file or nothing; bars that are there already stay as they are."""
+    """All of the file or nothing; bars that are there already stay as they are, unless they are to be replaced."""
 
     help = "Import candles from a CSV (plain or .gz) or Parquet file: symbol,time,open,high,low,close,volume."
 
@@ -31,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--symbol", help="whose bars: all of a file without that column, else only these")
         parser.add_argument("--timeframe", choices=TIMEFRAMES, default=services.DAILY, help="the length of a bar")
         parser.add_argument("--until", type=_day, help="leave out bars after this day (YYYY-MM-DD)")
+        parser.add_argument("--replace", action="store_true", help="correct the bars that are there already")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import and say how many were new."""
@@ -43,7 +44,9 @@ class Command(BaseCommand):
         )
         try:
             bars = (bar for bar in read_bars(path, symbol=options["symbol"]) if bar.time <= last)
-            stored = services.store(bars, source=path.name[:32], interval=options["timeframe"])
+            stored = services.store(
+                bars, source=path.name[:32], interval=options["timeframe"], replace=options["replace"]
+            )
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}. Check its path and permissions.") from None
         except CandleFileError as error:
@@ -52,4 +55,6 @@ class Command(BaseCommand):
             ) from None
         if options["symbol"] and not stored.received:
             raise CommandError(f"{path.name} has no candle of {options['symbol']}; nothing was imported.")
-        self.stdout.write(f"{stored.received} candles read, {stored.new} new.")
+        others = "replaced what was there" if options["replace"] else "were there already and stay (--replace corrects)"
+        there = stored.received - stored.new
+        self.stdout.write(f"{stored.received} candles read, {stored.new} new{f'; {there} {others}' if there else ''}.")
