@@ -152,8 +152,6 @@ def _login(url: str, role: str) -> dict[str, Any]:
     login["OPTIONS"] = {
         **login.get("OPTIONS", {}),
         "connect_timeout": 3,
-        # Only statements that ask for it, the ledger's, are prepared; None, Django's default, would forbid it to them.
-        "prepare_threshold": 1_000_000_000,
         "application_name": "quantum-trader",
         # Below the lease of a run: a stopped process must not hold a row past its rescue.
         "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC"

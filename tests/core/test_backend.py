@@ -1,15 +1,18 @@
-"""The backend: a statement outside a transaction carries its scope in one message, and leaves nothing behind."""
+"""The backend: a scope goes with a statement, or with the first of a transaction, and nothing of it stays behind."""
 
-from collections.abc import Sequence
-from typing import Any
-from uuid import UUID
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from django.db import ProgrammingError, connection
+from django.db import IntegrityError, NotSupportedError, OperationalError, ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from psycopg.pq import TransactionStatus
 
+from trading.core.postgres.base import DatabaseWrapper
 from trading.core.scope import platform_scope, tenant_scope
 from trading.tenants.models import Client
 
@@ -59,3 +62,195 @@ def test_what_is_captured_is_the_statement_alone() -> None:
     with tenant_scope(SOMEBODY), CaptureQueriesContext(connection) as captured:
         asked("SELECT %s", [3])
     assert [query["sql"] for query in captured] == ["SELECT 3"]
+
+
+ADD = "INSERT INTO tenants_client (id, name, is_active, created_at) VALUES (%(id)s, %(name)s, true, now())"
+
+
+def backend() -> DatabaseWrapper:
+    return cast("DatabaseWrapper", transaction.get_connection())
+
+
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What goes to the server from now on, a text for each message."""
+    sent: list[str] = []
+    execute, send = psycopg.Cursor.execute, DatabaseWrapper._send
+
+    def noting_execute(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        sent.append(query if isinstance(query, str) else query.decode())
+        return execute(self, query, *arguments, **options)
+
+    def noting_send(self: Any, command: bytes) -> None:
+        sent.append(command.decode())
+        send(self, command)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", noting_execute)
+    monkeypatch.setattr(DatabaseWrapper, "_send", noting_send)
+    return sent
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    with platform_scope():
+        yield f"Left {uuid4().hex}"
+
+
+def kept(name: str) -> bool:
+    return Client.objects.filter(name=name).exists()
+
+
+def test_a_transaction_begins_with_its_first_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = messages(monkeypatch)
+    with tenant_scope(SOMEBODY):
+        with transaction.atomic():
+            assert not sent
+            assert asked(SETTINGS) == [(str(SOMEBODY), "")]
+            assert connection.connection.pgconn.transaction_status == TransactionStatus.INTRANS
+            assert asked("SELECT %s || '%%'", ["a"]) == [("a%",)]
+        assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE
+        assert len(sent) == 2
+        with transaction.atomic():
+            pass
+        assert len(sent) == 2
+
+
+def test_a_statement_that_was_never_sent_does_not_lose_the_beginning(name: str) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with pytest.raises(ProgrammingError):
+            asked("SELECT %s, %s", ["one too few"])
+        Client.objects.create(name=name)
+        raise ZeroDivisionError
+    assert not kept(name)
+
+
+def test_what_is_left_goes_with_the_commit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+    assert kept(name)
+    sent = messages(monkeypatch)
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} % 2"})
+    assert len(sent) == 1
+    assert kept(f"{name} % 2")
+
+
+def test_what_is_left_goes_with_the_next_statement_and_is_seen_by_it(name: str) -> None:
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+        assert kept(name)
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} % 2"})
+        assert backend().run(
+            "SELECT count(*) AS n FROM tenants_client WHERE name = %(name)s", {"name": f"{name} % 2"}
+        ) == [{"n": 1}]
+    assert kept(name)
+
+
+def test_what_is_left_and_fails_fails_the_transaction(name: str) -> None:
+    again = Client.objects.create(name=name).id
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Client.objects.create(name=f"{name} 2")
+        backend().leave(ADD, {"id": again, "name": f"{name} 3"})
+    assert not kept(f"{name} 2")
+    assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE
+    with pytest.raises(IntegrityError), transaction.atomic():
+        backend().leave(ADD, {"id": again, "name": f"{name} 3"})
+        Client.objects.create(name=f"{name} 2")
+    assert not kept(f"{name} 2")
+
+
+def test_what_is_left_is_rolled_back_to_its_savepoint(name: str) -> None:
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            backend().leave(ADD, {"id": uuid4(), "name": f"{name} inside"})
+            raise ZeroDivisionError
+    assert kept(name)
+    assert not kept(f"{name} inside")
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} gone"})
+        raise ZeroDivisionError
+    with transaction.atomic():
+        pass
+    assert not kept(f"{name} gone")
+
+
+def test_a_statement_is_prepared_once_and_again_where_the_session_has_lost_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    statement = "SELECT %(a)s::int + 1 AS b, '%%' AS c"
+    with transaction.atomic():
+        assert backend().run(statement, {"a": 1}) == [{"b": 2, "c": "%"}]
+    sent = messages(monkeypatch)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        Client.objects.create(name=name)
+        raise ZeroDivisionError
+    assert backend().run(statement, {"a": 2}) == [{"b": 3, "c": "%"}]
+    assert not any(text.startswith("PREPARE") for text in sent)
+    asked_of = psycopg.ClientCursor(connection.connection)
+    asked_of.execute("DEALLOCATE ALL")
+    with pytest.raises(ProgrammingError):
+        backend().run(statement, {"a": 3})
+    assert backend().run(statement, {"a": 3}) == [{"b": 4, "c": "%"}]
+
+
+def test_what_is_left_is_lost_with_the_server_s_session_and_the_next_transaction_has_another(name: str) -> None:
+    asked("SELECT 1")
+    session = connection.connection.info
+    with (
+        psycopg.connect(session.dsn, autocommit=True) as other,
+        pytest.raises(OperationalError),
+        transaction.atomic(),
+    ):
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+        asked("SELECT 1")
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} 2"})
+        other.execute("SELECT pg_terminate_backend(%s)", [session.backend_pid])
+        time.sleep(0.2)
+    assert not kept(name)
+    assert not kept(f"{name} 2")
+
+
+def test_a_statement_is_prepared_again_once_its_columns_have_changed(name: str) -> None:
+    statement = "SELECT * FROM changing"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE changing AS SELECT 1 AS a")
+    assert backend().run(statement, {}) == [{"a": 1}]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE changing ADD COLUMN b int")
+    with pytest.raises(NotSupportedError), transaction.atomic():
+        backend().run(statement, {})
+    assert backend().run(statement, {}) == [{"a": 1, "b": None}]
+
+
+def test_an_interrupted_beginning_leaves_no_transaction(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: Any) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped), transaction.atomic():
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+        asked("SELECT pg_sleep(20)")
+    assert not kept(name)
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} 2"})
+    assert kept(f"{name} 2")
+
+
+def test_a_cursor_of_the_server_s_ends_with_its_transaction(name: str) -> None:
+    with transaction.atomic():
+        Client.objects.create(name=name)
+        rows = Client.objects.filter(name=name).select_for_update().iterator(chunk_size=1)
+        assert [one.name for one in rows] == [name]
+    assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE
+    assert asked("SELECT count(*) FROM pg_cursors") == [(0,)]
+
+
+def test_what_is_captured_in_a_transaction_is_the_statement_alone() -> None:
+    with tenant_scope(SOMEBODY), CaptureQueriesContext(connection) as captured, transaction.atomic():
+        asked("SELECT '100%'")
+        asked("SELECT %s", [3])
+    assert [query["sql"] for query in captured][1:3] == ["SELECT '100%'", "SELECT 3"]

@@ -1,5 +1,7 @@
 """What a review reads of the database: who may trade alone, what has been lost, and a state that cannot be read."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,11 +16,13 @@ from tests.risk.books import read_book, unreadable
 from trading.audit.models import AuditEntry
 from trading.brokers.base import Side
 from trading.core.models import ChangedSetting
+from trading.core.scope import tenant_scope
 from trading.execution import services as execution
 from trading.execution.exposure import BOOK, RESULTS
 from trading.execution.models import Fill, Order, OrderState
 from trading.execution.planning import Planned
 from trading.risk import services as risk
+from trading.risk import state
 from trading.risk.limits import Proposal
 from trading.risk.models import Guard, Reservation, RiskAccount, RiskDecision
 from trading.tenants import parameters
@@ -198,3 +202,44 @@ def test_a_client_s_own_limits_hold_in_its_reviews(desk: Client) -> None:  # noq
     assert intend(desk, sell("2"))[0].state == OrderState.INTENDED
     parameters.change(desk.id, {"market_hours": "UTC mon 00:00-00:01"}, by="ann")
     assert refused(intend(desk, sell("1"))[0]) == "QT_MARKET_HOURS"
+
+
+@pytest.mark.parametrize("has_account", [True, False])
+def test_who_waits_for_an_account_sees_what_its_holder_has_committed(desk: Client, has_account: bool) -> None:  # noqa: F811
+    """The lock and the state go to the server in one message: the state must not be of the message's beginning."""
+    if has_account:
+        RiskAccount.objects.create(client=desk)
+    order = Proposal("AAA", Side.BUY, D(3), D(100), D(100), bid=D(100), ask=D(100), is_autonomous=False)
+
+    def another() -> list[state.Reserved]:
+        try:
+            with tenant_scope(desk.id), transaction.atomic():
+                asking.append(_session())
+                return list(state.locked(desk.id, BOOK).reserved)
+        finally:
+            connection.close()
+
+    asking: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert isinstance(risk.review(desk.id, "first", order, book=BOOK), risk.ApprovedOrder)
+            assert Reservation.objects.count() == 1
+            second = pool.submit(another)
+            until = time.monotonic() + 20
+            while not (asking and _waits(asking[0])):
+                assert not second.done() and time.monotonic() < until
+                time.sleep(0.01)
+        found = second.result(timeout=20)
+    assert [(row.symbol, row.buys) for row in found] == [("AAA", D(3))]
+
+
+def _session() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def _waits(session: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", [session])
+        return bool(cursor.fetchone()[0])

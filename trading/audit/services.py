@@ -3,13 +3,11 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, cast
 from uuid import UUID
 
-import psycopg
 import structlog
 from django.db import OperationalError, connection, transaction
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from trading.audit import actors, mirror
@@ -17,6 +15,7 @@ from trading.audit.canonical import digest, plain, text
 from trading.audit.models import PLATFORM, AuditEntry, AuditHead
 from trading.core.ids import uuid7_at
 from trading.core.logs import hide_secrets
+from trading.core.postgres.base import DatabaseWrapper
 from trading.tenants.models import Client
 
 log = structlog.get_logger("quantum.audit")
@@ -113,10 +112,7 @@ def _lock(chain: UUID, client_id: UUID | None) -> dict[str, Any]:
 
 def _execute(statement: LiteralString, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a statement that the server prepares, as it comes with every entry; in the open transaction."""
-    with connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
-        with cursor.execute(statement, values, prepare=True):
-            return cursor.fetchall() if cursor.description else []
+    return cast("DatabaseWrapper", connection).run(statement, values)
 
 
 def _line(value: str) -> str:

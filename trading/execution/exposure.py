@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, cast
 
-import psycopg
-from django.db import connection, transaction
-from psycopg.rows import dict_row
+from django.db import connection
 
+from trading.core.postgres.base import DatabaseWrapper
 from trading.marketdata.services import DAILY
 from trading.risk.limits import Book
 from trading.risk.state import BookQuery
@@ -74,9 +73,4 @@ BOOK: Final = BookQuery(_BOOK, _book, {"interval": DAILY, "results": RESULTS})
 
 def _one(statement: LiteralString, values: Mapping[str, Any]) -> dict[str, Any]:
     """The row of an aggregate, by a statement that the server prepares."""
-    with transaction.atomic(savepoint=False), connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
-        row: dict[str, Any] | None = cursor.execute(statement, values, prepare=True).fetchone()
-    if row is None:
-        raise LookupError("an aggregate without a row")
-    return row
+    return cast("DatabaseWrapper", connection).run(statement, values)[0]

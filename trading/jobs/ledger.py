@@ -16,9 +16,7 @@ from types import TracebackType
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
-import psycopg
 from django.db import connection, transaction
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic_core import to_jsonable_python
 
@@ -31,12 +29,8 @@ Row = dict[str, Any]
 
 
 def execute(statement: LiteralString, parameters: Mapping[str, Any]) -> list[Row]:
-    """The rows of ``statement``, bound and prepared by the server rather than the client."""
-    backend = cast("DatabaseWrapper", connection)
-    with backend.in_scope(), backend.wrap_database_errors:
-        cursor = psycopg.Cursor(backend.connection, row_factory=dict_row)
-        with cursor.execute(statement, parameters, prepare=True):
-            return cursor.fetchall() if cursor.description else []
+    """The rows of ``statement``, which the server prepares."""
+    return cast("DatabaseWrapper", connection).run(statement, parameters)
 
 
 def _json(value: Any) -> Jsonb:

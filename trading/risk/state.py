@@ -1,27 +1,26 @@
-"""What a review reads and writes, each in one statement: an account stays locked meanwhile."""
+"""What a review reads and writes, each in one message: an account stays locked meanwhile."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, cast
 from uuid import UUID
 
-import psycopg
-from django.db import connection, transaction
-from psycopg.rows import dict_row
+from django.db import transaction
 
 from trading.core import dials
 from trading.core.ids import uuid7
+from trading.core.postgres.base import DatabaseWrapper
 from trading.risk.limits import Book, Breach, Proposal
 from trading.risk.models import Guard, RiskAccount
 from trading.tenants import parameters
 from trading.tenants.models import Parameters
 
 _LOCK: Final = "SELECT 1 FROM risk_accounts WHERE client_id = %(client)s FOR NO KEY UPDATE"
-# One statement reads the state and the book, so that both are of one moment. It is not the one that locks: this one
-# sees what the account's last holder has committed while that one waited.
+# One statement reads the state and the book, so that both are of one moment. It is not the one that locks, though it
+# goes to the server with it: this one sees what the account's last holder has committed while that one waited.
 _STATE: Final = """
     WITH state AS MATERIALIZED (
         SELECT clock_timestamp() AS now, account.tripped_at, greatest(g.trades_since, account.trades_since) AS since,
@@ -104,26 +103,28 @@ class State:
 
 def locked(client_id: UUID, book: BookQuery) -> State:
     """The state, with the client's account locked until the transaction ends."""
-    if not _rows(_LOCK, {"client": client_id}):
+    statements, values = (_LOCK, _reading(book)), {**book.values, "client": client_id}
+    account, found = _backend().run_together(statements, values)
+    if not account:  # one that somebody has made since would be found, and is not locked
         RiskAccount.objects.bulk_create([RiskAccount(client_id=client_id)], ignore_conflicts=True)
-        _rows(_LOCK, {"client": client_id})
-    found = _read(client_id, book)
-    if found is None:
+        account, found = _backend().run_together(statements, values)
+    if not account:
         raise LookupError(f"client {client_id} has no account for its risk, and none can be made")
-    return found
+    return _state(client_id, book, found[0])
 
 
 def seen(client_id: UUID, book: BookQuery) -> State:
     """The state to be shown, as it is at this moment."""
     with transaction.atomic():
-        return _read(client_id, book) or locked(client_id, book)
+        found = _backend().run(_reading(book), {**book.values, "client": client_id})
+        return _state(client_id, book, found[0]) if found else locked(client_id, book)
 
 
-def _read(client_id: UUID, book: BookQuery) -> State | None:
-    found = _rows(_STATE + book.statement + _AS_BOOK, {**book.values, "client": client_id})
-    if not found:
-        return None
-    row = found[0]
+def _reading(book: BookQuery) -> LiteralString:
+    return _STATE + book.statement + _AS_BOOK
+
+
+def _state(client_id: UUID, book: BookQuery, row: Mapping[str, Any]) -> State:
     guard = None
     if row["guard_id"] is not None:
         names = ("halted", "kill_switch", "reason", "trades_since")
@@ -147,7 +148,10 @@ def _own(client_id: UUID, row: Mapping[str, Any]) -> Parameters:
 
 
 def decide(client_id: UUID, order: str, proposal: Proposal, limit: str, breach: Breach | None) -> None:
-    """Keep the answer, and, where there is no ``breach``, the room that the order takes."""
+    """Keep the answer, and, where there is no ``breach``, the room that the order takes.
+
+    It goes to the server with the next statement of the transaction, or with its commit.
+    """
     values = {
         "decision": uuid7(),
         "reservation": uuid7(),
@@ -167,12 +171,8 @@ def decide(client_id: UUID, order: str, proposal: Proposal, limit: str, breach: 
         "order_value": breach.order_value[:64] if breach else "",
         "message": breach.message[:300] if breach else "",
     }
-    with connection.wrap_database_errors:
-        psycopg.Cursor(connection.connection).execute(_DECIDE, values, prepare=True)
+    _backend().leave(_DECIDE, values)
 
 
-def _rows(statement: LiteralString, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a statement that the server prepares; in the open transaction."""
-    with connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
-        return cursor.execute(statement, values, prepare=True).fetchall()
+def _backend() -> DatabaseWrapper:
+    return cast("DatabaseWrapper", transaction.get_connection())

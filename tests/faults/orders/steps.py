@@ -23,6 +23,7 @@ from trading.core.postgres.base import DatabaseWrapper
 _WRITES = re.compile(
     r'\bINSERT INTO "?(\w+)|(?<!FOR )(?<!KEY )(?<!DO )\bUPDATE "?(\w+)|\bDELETE FROM "?(\w+)|(pg_advisory_\w+)'
 )
+_CALLS = re.compile(r"\bEXECUTE (\w+)")
 _HTTP = re.compile(rb"(GET|POST|PUT|DELETE) (/[^ ?]*)[^\r]* HTTP/1\.1\r\n")
 _REDIS = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Za-z]+)\r\n")
 GATEWAY = "gateway"
@@ -81,12 +82,21 @@ def watch(steps: Steps, places: Mapping[int, str]) -> None:
 
 def _watch_commits(steps: Steps) -> None:
     written: dict[int, list[str]] = {}
+    prepared: dict[str, list[str]] = {}
+    """By the name of a prepared statement, what it writes."""
     execute, commit, send = psycopg.Cursor.execute, psycopg.Connection.commit, DatabaseWrapper._send
 
-    def noting_execute(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else ""
+    def writes(text: str) -> list[str]:
         found = [next(filter(None, names)) for names in _WRITES.findall(text)]
-        written.setdefault(id(self.connection), []).extend(found)
+        return found + [table for name in _CALLS.findall(text) for table in prepared.get(name, [])]
+
+    def note(connection: Any, text: str) -> None:
+        if text.startswith(("BEGIN", "ROLLBACK")):
+            written.pop(id(connection), None)
+        written.setdefault(id(connection), []).extend(writes(text))
+
+    def noting_execute(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        note(self.connection, query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else "")
         return execute(self, query, *arguments, **options)
 
     def told(connection: Any, do: Callable[[], None]) -> None:
@@ -98,10 +108,15 @@ def _watch_commits(steps: Steps) -> None:
         told(self, lambda: commit(self))
 
     def noting_send(self: Any, command: bytes) -> None:
-        if command == b"COMMIT":
+        text = command.decode()
+        if text.startswith("PREPARE "):
+            prepared[text.split(maxsplit=2)[1].partition("(")[0]] = writes(text)
+            send(self, command)
+            return
+        note(self.connection, text)
+        if text.endswith("COMMIT"):
             told(self.connection, lambda: send(self, command))
         else:
-            written.pop(id(self.connection), None)
             send(self, command)
 
     psycopg.Cursor.execute = noting_execute  # type: ignore[method-assign]

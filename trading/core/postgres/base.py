@@ -1,15 +1,20 @@
-"""The backend itself: ``BEGIN`` and the scope's settings go to the server together, at the cost of one."""
+"""The backend itself: a transaction's beginning, and its scope, go to the server with its first statement."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from typing import Any, LiteralString
 
 import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base, operations
+from django.db.backends.utils import debug_transaction
+from psycopg import errors
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
+from psycopg.rows import dict_row
 
 from trading.core import scope
+from trading.core.postgres import prepared
 
 GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
@@ -17,21 +22,29 @@ GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 class DatabaseOperations(operations.DatabaseOperations):
     """What Django asks of a backend."""
 
+    connection: "DatabaseWrapper"
+
     def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
-        """The statement as it was sent, without the settings that went with it."""
+        """The statement as it was sent, without what went ahead of it."""
         said = str(super().last_executed_query(cursor, sql, params))
-        stamp = _stamp()
-        return said if stamp is None else said.removeprefix(f"{stamp.decode()}; ")
+        return said.removeprefix(f"{self.connection.went_ahead}; ")
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection whose transactions begin in the scope of their thread."""
+    """A connection whose transactions have the scope of their thread.
+
+    The driver is left in its autocommit mode: it would begin transactions by itself, without their scope and in a
+    message of their own. Here a transaction begins in the same message as its first statement.
+    """
 
     ops_class = DatabaseOperations
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.execute_wrappers.append(_execute_in_scope)
+        self.went_ahead = ""
+        """Of Django's last statement."""
+        self._left: list[bytes] = []
 
     def ensure_connection(self) -> None:
         """Connect where there is no connection, or one that has broken while nothing was under way on it."""
@@ -39,17 +52,108 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.close()
         super().ensure_connection()
 
+    def create_cursor(self, name: str | None = None) -> Any:
+        """A named one, in a transaction, ends with it: the driver, which knows of none, would have it last."""
+        if name is None or self.autocommit:
+            return super().create_cursor(name)
+        return base.ServerSideCursor(  # type: ignore[call-arg]  # lacking in the stubs
+            self.connection, name=name, scrollable=False, withhold=False
+        )
+
     def _set_autocommit(self, autocommit: bool) -> None:
-        super()._set_autocommit(autocommit)  # type: ignore[misc]  # lacking in the stubs
-        if not autocommit:
-            self._begin()
+        self._left = []
+        if not self.connection.autocommit:  # a new one
+            super()._set_autocommit(True)  # type: ignore[misc]  # lacking in the stubs
+
+    def _commit(self) -> None:
+        if not self._left:
+            super()._commit()  # type: ignore[misc]  # lacking in the stubs
+            return
+        with debug_transaction(self, "COMMIT"), self.wrap_database_errors, self._preparing_anew():
+            self._send(b"; ".join([*self.ahead(), b"COMMIT"]))
+        self._left = []
+
+    def _rollback(self) -> None:
+        self._left = []
+        super()._rollback()  # type: ignore[misc]  # lacking in the stubs
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        self._left = []  # since the savepoint, which took along what was left before
+        super()._savepoint_rollback(sid)  # type: ignore[misc]  # lacking in the stubs
+
+    def ahead(self) -> list[bytes]:
+        """What is to go to the server before the next statement, in one message with it; `is_done` once it has.
+
+        A statement outside a transaction is one of its own, for which the scope is set.
+        """
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        is_open = self._in_transaction()
+        if is_open and self.connection.pgconn.transaction_status != TransactionStatus.IDLE:  # it has begun
+            return self._left
+        stamp = [found] if (found := _stamp()) is not None else []
+        return [b"BEGIN", *stamp, *self._left] if is_open else stamp
+
+    def is_done(self) -> None:
+        """What was to go ahead has gone."""
+        self._left = []
+
+    def _in_transaction(self) -> bool:
+        return self.in_atomic_block or not self.autocommit
+
+    def leave(self, statement: LiteralString, values: Mapping[str, Any]) -> None:
+        """Have the server run ``statement`` with the next one of the open transaction, or else with its commit.
+
+        What it raises comes then, and the transaction fails as it would have here.
+        """
+        with self.wrap_database_errors:
+            self._left.append(prepared.call(self.connection, statement, values, self._send))
+
+    def run(self, statement: LiteralString, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a statement that the server prepares; in the open transaction, or else in one of its own."""
+        return self.run_together((statement,), values)[0]
+
+    def run_together(
+        self, statements: tuple[LiteralString, ...], values: Mapping[str, Any]
+    ) -> list[list[dict[str, Any]]]:
+        """The rows of each of ``statements``, which the server prepares, and gets in one message.
+
+        It runs one after the other, each on what had been committed when it began, also while the one before it waited
+        for a lock. Where one fails, those after it are not begun.
+        """
+        is_open = self._in_transaction()
+        with nullcontext() if is_open else self.in_scope(), self.wrap_database_errors:
+            ahead = self.ahead() if is_open else []
+            calls = [prepared.call(self.connection, statement, values, self._send) for statement in statements]
+            cursor = psycopg.ClientCursor(self.connection, row_factory=dict_row)
+            with self._preparing_anew():
+                cursor.execute(b"; ".join([*ahead, *calls]))
+            self.is_done()
+            answers = islice(cursor.results(), len(ahead), None)
+            return [answer.fetchall() if _has_rows(answer) else [] for answer in answers]
+
+    @contextmanager
+    def _preparing_anew(self) -> Iterator[None]:
+        """Where what the session has prepared does not fit the tables any more, or is gone, it is prepared again."""
+        try:
+            yield
+        except (errors.FeatureNotSupported, errors.InvalidSqlStatementName):
+            prepared.forget(self.connection)
+            raise
 
     @contextmanager
     def in_scope(self) -> Iterator[None]:
         """A statement of its own: in the open transaction, or else in one around it that carries the scope."""
         self.close_if_health_check_failed()
         self.ensure_connection()
-        if self.in_atomic_block or not self.autocommit or _stamp() is None:
+        if self._in_transaction():
+            if ahead := self.ahead():
+                with self.wrap_database_errors:
+                    self._send(b"; ".join(ahead))
+                self.is_done()
+            yield
+            return
+        if _stamp() is None:
             yield
             return
         self._begin()
@@ -63,12 +167,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         with self.wrap_database_errors:
             self._send(b"COMMIT")
-
-    def stamp_alone(self) -> bytes | None:
-        """What gives a statement outside a transaction its scope; None inside one, or where there is none to give."""
-        self.close_if_health_check_failed()
-        self.ensure_connection()
-        return None if self.in_atomic_block or not self.autocommit else _stamp()
 
     def restamp(self) -> None:
         """Give an open transaction the scope of now; only for tests, which one transaction encloses."""
@@ -97,7 +195,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if result.status not in GOOD:
             if result.error_field(DiagnosticField.SQLSTATE) is None:  # said by the client: the server is gone
                 raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())
-            raise psycopg.errors.error_from_result(result)
+            raise errors.error_from_result(result)
+
+
+def _has_rows(answer: psycopg.Cursor[Any]) -> bool:
+    return answer.pgresult is not None and answer.pgresult.status == ExecStatus.TUPLES_OK
 
 
 def _stamp() -> bytes | None:
@@ -116,17 +218,23 @@ def _stamp() -> bytes | None:
 
 
 def _execute_in_scope(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Around every statement of Django's: one outside a transaction gets one, that carries the scope.
+    """Around every statement of Django's: what is to go ahead of it goes with it, in one message.
 
-    The server takes what comes in one message for one transaction, so that the scope's settings go with the statement,
-    at the cost of one. Where they cannot (a cursor of the server's, many sets of parameters), they go before it.
+    The server takes such a message for one transaction where none is open. Where it cannot go along (a cursor of the
+    server's, many sets of parameters), it goes before.
     """
     backend, cursor = context["connection"], context["cursor"]
     together = isinstance(sql, str) and not many and isinstance(cursor.cursor, psycopg.ClientCursor)
-    stamp = backend.stamp_alone() if together else None
-    if stamp is None:
+    if not together:
         with backend.in_scope():
             return execute(sql, params, many, context)
-    answer = execute(f"{stamp.decode()}; {sql}", params, many, context)
-    cursor.nextset()  # past the answer to the settings
+    ahead = backend.ahead()
+    backend.went_ahead = b"; ".join(ahead).decode()
+    if not ahead:
+        return execute(sql, params, many, context)
+    before = backend.went_ahead if params is None else backend.went_ahead.replace("%", "%%")
+    answer = execute(f"{before}; {sql}", params, many, context)
+    backend.is_done()
+    for _ in ahead:
+        cursor.nextset()  # past the answers to them
     return answer
