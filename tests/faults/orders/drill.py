@@ -37,6 +37,7 @@ UNDER_WAY = re.compile(r"sent (the rest of POST \S*order|an order to the gateway
 """The step at which an order is out, and no answer read."""
 TRIES = 4
 TELL_SECONDS = 20.0
+LOST = "not_booked"
 WRITES_AN_ORDER = re.compile(r"^committ(ing|ed) .*\borders\b")
 """The first such step is the intent, the last is the outcome."""
 
@@ -110,7 +111,7 @@ class Drill:
             self._kill(plan, began)
             for case in faults.cases(self.desk, self.rng, self.cases):
                 self._endure(case)
-            not_booked = self._lose_one() if self.cases is None else None
+            not_booked, lost = self._lose_one() if self.cases is None else (None, [])
             self._end_login()
             figures, wrong = verdict.of(self._database, self.desk, self.desk.books())
         finally:
@@ -130,6 +131,7 @@ class Drill:
             "orders not known to be nowhere within a minute": [
                 f"{took:.0f} s" for took in [not_booked] if took is not None and took > RESOLVED_SECONDS
             ],
+            "orders lost on their way that did not end as not booked": [state for state in lost if state != LOST],
         }  # fmt: skip
         return {
             "venue": self.desk.name,
@@ -291,17 +293,27 @@ class Drill:
         self.endured.append((case, took))
         print(f"  {self.desk.name}: resolved after {took:4.1f} s: {case}", flush=True)
 
-    def _lose_one(self) -> float:
-        """The seconds, at production's own pace, until an order that was lost on its way is known to be nowhere."""
-        self._pass_time()
-        self._have_login()
-        self.desk.fail_order(faults.TO_AN_ORDER[type(self.desk)]["request lost"])
-        run_id = UUID(self._start(None).wait(PATIENCE_SECONDS).last("run"))
-        self.desk.heal()
-        began = time.monotonic()
-        while self._recover(run_id).last("unsure") != 0 and time.monotonic() - began < 2 * RESOLVED_SECONDS:
-            time.sleep(SOON.total_seconds())
-        return round(time.monotonic() - began, 1)
+    def _lose_one(self) -> tuple[float, list[str]]:
+        """The seconds, at production's own pace, until an order that was lost on its way is known to be nowhere.
+
+        And what became of it: a state, or none where no order was sent.
+        """
+        for _ in range(TRIES):
+            self._pass_time()
+            self._have_login()
+            self.desk.fail_order(faults.TO_AN_ORDER[type(self.desk)]["request lost"])
+            run_id = UUID(self._start(None).wait(PATIENCE_SECONDS).last("run"))
+            self.desk.heal()
+            began = time.monotonic()
+            while self._recover(run_id).last("unsure") != 0 and time.monotonic() - began < 2 * RESOLVED_SECONDS:
+                time.sleep(SOON.total_seconds())
+            took, states = round(time.monotonic() - began, 1), self._states(run_id)
+            if states != ["filled"]:  # sent when the fault was over, by a login's process that was still starting
+                break
+        return took, states or ["none"]
+
+    def _states(self, run_id: UUID) -> list[str]:
+        return [row[0] for row in self._database.execute("SELECT state FROM orders WHERE run_id = %s", [run_id])]
 
     def _is_under_way(self, process: Process, before: int) -> bool:
         told = [Point(*message["point"]) for message in process.told() if "point" in message]
