@@ -52,6 +52,8 @@ def platform(*, durable: bool = True) -> Iterator[redis.Redis]:
             QT_WORKER_CONCURRENCY=str(CONCURRENCY),
             QT_BULK_CONCURRENCY=str(CONCURRENCY),
             LOG_LEVEL="WARNING",
+            QT_RATE_USER="0",  # a caller asks as fast as it can
+            QT_RATE_CLIENT="0",
             **{name: secrets.token_urlsafe(48) for name in SECRETS},
         )
         data = DataFolder.from_environment()
