@@ -193,6 +193,27 @@ def test_a_statement_is_prepared_once_and_again_where_the_session_has_lost_it(
     assert backend().run(statement, {"a": 3}) == [{"b": 4, "c": "%"}]
 
 
+def test_a_statement_of_its_own_goes_in_one_message_with_its_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    statement = "SELECT current_setting('app.current_client_id') AS client"
+    with tenant_scope(SOMEBODY):
+        backend().run(statement, {})
+        sent = messages(monkeypatch)
+        assert backend().run(statement, {}) == [{"client": str(SOMEBODY)}]
+        assert len(sent) == 1
+        assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE
+        assert left_behind() in ((None, None), ("", ""))
+
+
+def test_of_statements_of_their_own_that_go_together_all_or_none_are_kept(name: str) -> None:
+    values = {"id": uuid4(), "name": name}
+    with pytest.raises(IntegrityError):
+        backend().run_together((ADD, ADD), values)
+    assert not kept(name)
+    assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE
+    backend().run_together((ADD,), values)
+    assert kept(name)
+
+
 def test_what_is_left_is_lost_with_the_server_s_session_and_the_next_transaction_has_another(name: str) -> None:
     asked("SELECT 1")
     session = connection.connection.info

@@ -1,7 +1,9 @@
 """Claim, fence, outcomes, chains, and what a worker's death leaves behind."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
 
 import pytest
 from django.db import connection, transaction
@@ -116,6 +118,33 @@ def test_a_paused_queue_starts_nothing_and_goes_on_when_resumed(broker: Broker, 
     services.admit_due()
     assert broker.messages() == 1
     assert hands.run(run).state == State.SUCCEEDED
+
+
+def test_a_held_run_is_found_by_its_key_however_few_runs_there_were_when_that_was_planned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = services.enqueue("sample-one").run
+    held = claim(run)
+    assert held is not None
+    plans: list[str] = []
+
+    def explained(statement: LiteralString, parameters: Mapping[str, Any]) -> list[ledger.Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {statement}", parameters)
+            plans.append("\n".join(line for (line,) in cursor.fetchall()))
+        return [{"cancelled": False, "late": False}]
+
+    monkeypatch.setattr(ledger, "execute", explained)
+    ledger.finish(held, ledger.Ending(Outcome.SUCCEEDED, State.SUCCEEDED, step_index=0, attempt=1))
+    ledger.write_progress(held, ledger.Progress(1, 2))
+    ledger.stop_reason(held)
+    with ledger.fenced(held):
+        pass
+    assert len(plans) == 4
+    for plan in plans:
+        assert "job_runs_pkey" in plan
+        assert "job_runs_leases" not in plan
+        assert "Seq Scan on job_" not in plan
 
 
 def test_a_holder_that_woke_up_late_changes_nothing() -> None:

@@ -2,6 +2,10 @@
 
 Each is one statement or one short transaction on Django's connection, prepared by the server, with the database's
 clock. A write names the fence its claim was given, so a holder that was replaced while it slept changes nothing.
+
+Rows are named by their key alone, with no join, and a held run by its lease, which a constraint ties to its state: the
+server plans once, often while the tables are empty, and would else read all attempts, or all that the index of running
+runs still has of dead ones.
 """
 
 import json
@@ -180,14 +184,13 @@ WITH finished AS (
            progress_note = coalesce(%(note)s, progress_note),
            error_type = %(error_type)s, error_message = %(error_message)s,
            finished_at = CASE WHEN %(final)s THEN now() END
-     WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running'
- RETURNING id, fence
+     WHERE id = %(run_id)s AND fence = %(fence)s AND lease_until IS NOT NULL
+ RETURNING id
 ), logged AS (
-    UPDATE job_attempts a
+    UPDATE job_attempts
        SET finished_at = now(), outcome = %(outcome)s, error_type = %(error_type)s,
            error_message = %(error_message)s, traceback = %(traceback)s
-      FROM finished
-     WHERE a.run_id = finished.id AND a.number = finished.fence
+     WHERE run_id = %(run_id)s AND number = %(fence)s AND EXISTS (SELECT FROM finished)
 )
 SELECT id FROM finished
 """
@@ -258,7 +261,7 @@ class _Fenced(transaction.Atomic):
         self._began = time.monotonic()
         try:
             held = execute(
-                "SELECT 1 FROM job_runs WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running'"
+                "SELECT 1 FROM job_runs WHERE id = %(run_id)s AND fence = %(fence)s AND lease_until IS NOT NULL"
                 " AND cancel_requested_at IS NULL FOR NO KEY UPDATE",
                 {"run_id": self._claim.run_id, "fence": self._claim.fence},
             )
@@ -281,7 +284,7 @@ def write_progress(claim: Claim, progress: Progress) -> bool:
     """Record progress; False when the run is no longer this attempt's or was asked to stop."""
     rows = execute(
         "UPDATE job_runs SET progress_done = %(done)s, progress_total = %(total)s, progress_note = %(note)s"
-        " WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running' AND cancel_requested_at IS NULL"
+        " WHERE id = %(run_id)s AND fence = %(fence)s AND lease_until IS NOT NULL AND cancel_requested_at IS NULL"
         " RETURNING 1",
         {"run_id": claim.run_id, "fence": claim.fence, **_columns(progress)},
     )
@@ -299,7 +302,7 @@ def stop_reason(claim: Claim) -> Stop | None:
     """Why this attempt should stop: asked to cancel, or past its time; None when it should not."""
     rows = execute(
         "SELECT cancel_requested_at IS NOT NULL AS cancelled, stop_at <= now() AS late FROM job_runs"
-        " WHERE id = %(run_id)s AND fence = %(fence)s AND state = 'running'",
+        " WHERE id = %(run_id)s AND fence = %(fence)s AND lease_until IS NOT NULL",
         {"run_id": claim.run_id, "fence": claim.fence},
     )
     if not rows:

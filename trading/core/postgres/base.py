@@ -1,7 +1,7 @@
 """The backend itself: a transaction's beginning, and its scope, go to the server with its first statement."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, LiteralString
 
@@ -121,9 +121,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         It runs one after the other, each on what had been committed when it began, also while the one before it waited
         for a lock. Where one fails, those after it are not begun.
         """
-        is_open = self._in_transaction()
-        with nullcontext() if is_open else self.in_scope(), self.wrap_database_errors:
-            ahead = self.ahead() if is_open else []
+        with self.wrap_database_errors:
+            ahead = self.ahead()
             calls = [prepared.call(self.connection, statement, values, self._send) for statement in statements]
             cursor = psycopg.ClientCursor(self.connection, row_factory=dict_row)
             with self._preparing_anew():
