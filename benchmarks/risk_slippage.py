@@ -15,6 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -69,13 +70,10 @@ def figures(iterations: int, bars: int, sizings: list[str], slippages: list[str]
     # mypy cannot infer lambdas that bind a loop's variable.
     for name in sizings:
         sizing = sizing_of(name, NEEDED.get(name, {}))
-        found[f"risk:{name}"] = measured(lambda sizing=sizing: sizing.scale(walk, flips), iterations)  # type: ignore[misc]
+        found[f"risk:{name}"] = measured(partial(sizing.scale, walk, flips), iterations)
     for name in slippages:
         account = Account(costs=Costs(slippage=slippage_of(name, NEEDED.get(name, {}))))
-        found[f"slippage:{name}"] = measured(
-            lambda account=account: simulate_account(walk, flips, account),  # type: ignore[misc]
-            iterations,
-        )
+        found[f"slippage:{name}"] = measured(partial(simulate_account, walk, flips, account), iterations)
     return found
 
 

@@ -267,8 +267,8 @@ class _Fenced(transaction.Atomic):
             )
             if not held:
                 raise LeaseLost(f"run {self._claim.run_id} is no longer held by attempt {self._claim.fence}")
-        except BaseException as error:
-            # A block that was not entered is not left either: the connection would stay in it, of no use to anybody.
+        except BaseException as error:  # whatever it was: a block that was not entered is not left either
+            # The connection would stay in it, of no use to anybody.
             super().__exit__(type(error), error, error.__traceback__)
             raise
 

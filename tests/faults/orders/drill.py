@@ -4,7 +4,7 @@ import gc
 import random
 import re
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -119,8 +119,9 @@ class Drill:
             self._database.close()
         died = Counter(f"{attempt.who}: {attempt.point}" for attempt in self.attempts if attempt.died)
         steps = [f"{who}: {point}" for who, points in traces.items() for point in points]
+        asked = self.rounds if self.minutes is None else min(self.rounds, 1)
         wrong |= {
-            "steps at which nobody died": [step for step in steps if self.rounds and not died[step]],
+            "steps at which too few died": [f"{step}: {died[step]}" for step in steps if died[step] < asked],
             "runs that did not end": [
                 f"{attempt.run_id} {attempt.state}" for attempt in self.attempts if attempt.state not in ENDS
             ],
@@ -152,16 +153,20 @@ class Drill:
 
     def _kill(self, plan: list[tuple[str, Point]], began: float) -> None:
         told = time.monotonic()
-        for number, (who, point) in enumerate(plan, 1):
-            # How often an answer comes in parts differs, so that a step may be missed.
-            any(self._attempt(who, point) for _ in range(TRIES))
+        owed, missed, done = deque(plan), Counter[tuple[str, Point]](), 0
+        while owed:
+            death = owed.popleft()
+            done += 1
+            if not self._attempt(*death) and missed[death] < TRIES * self.rounds:
+                # How often an answer comes in parts differs, so that a step may be missed: it is still owed.
+                missed[death] += 1
+                owed.append(death)
             now = time.monotonic()
             if self.minutes is not None and now - began > self.minutes * 60:
                 break
             if now - told > TELL_SECONDS:
-                told, each = now, (now - began) / number
-                left = each * (len(plan) - number) / 60
-                print(f"  {self.desk.name}: {number} of {len(plan)} deaths, {left:.0f} min left", flush=True)
+                told, each = now, (now - began) / done
+                print(f"  {self.desk.name}: {done} deaths tried, {each * len(owed) / 60:.0f} min left", flush=True)
 
     def _plan(self, traces: Mapping[str, list[Point]]) -> list[tuple[str, Point]]:
         """Who dies where, in an order drawn by the seed, round after round."""
