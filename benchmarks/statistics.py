@@ -143,18 +143,24 @@ def arch_spa(strategies: np.ndarray) -> object:
 
 
 def milliseconds(calls: dict[str, Call], rounds: int) -> dict[str, float]:
-    """The best of ``rounds`` for each, taking turns, after one that compiles. Quick ones go more often in a round."""
-    best = dict.fromkeys(calls, float("inf"))
+    """The best of ``rounds`` for each, once compiled; in turns, and each for as long as the slowest takes for one."""
     for call in calls.values():
         call()
+    best = {name: clocked(name, call) for name, call in calls.items()}
+    turn = max(best.values())
     for _ in range(rounds):
         for name, call in calls.items():
-            for _ in range(5 if name.startswith("ours") else 1):
-                clock = time.perf_counter if name.endswith("threads") else time.process_time
-                began = clock()
-                call()
-                best[name] = min(best[name], 1e3 * (clock() - began))
+            for _ in range(max(int(turn / best[name]), 1)):
+                best[name] = min(best[name], clocked(name, call))
     return best
+
+
+def clocked(name: str, call: Call) -> float:
+    """Milliseconds of one call: of the processor's time, or where it has two threads of the wall's."""
+    clock = time.perf_counter if name.endswith("threads") else time.process_time
+    began = clock()
+    call()
+    return 1e3 * (clock() - began)
 
 
 def ratios(row: dict[str, float], ours: str) -> dict[str, float]:

@@ -20,6 +20,7 @@ from tests.backtests.test_runs import BODY, FILES, bytes_of, finished
 from tests.jobs.conftest import Hands
 from trading.backtests import candles, manifest, provenance, services
 from trading.backtests.models import Manifest, Run
+from trading.backtests.work import Work
 from trading.marketdata import services as market
 from trading.marketdata.files import read_bars
 from trading.tenants.models import Client
@@ -96,6 +97,16 @@ def test_two_processes_without_a_server_leave_the_same_bytes(config: Path, tmp_p
     sealed = manifest.read(one.pop("manifest.json"))
     assert manifest.compare(sealed, one) == []
     assert said[0]["metrics"] == json.loads(one["metrics.json"])
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_any_work(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Work, "artifacts", lambda self: pytest.fail("worked before it looked at the folder"))
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(CommandError, match=r"file.* cannot be written: .* Name another with --output-dir"):
+            told("run_backtest", config, candles=BUNDLED, output_dir=folder)
 
 
 def test_the_command_says_why_nothing_was_traded(tmp_path: Path) -> None:

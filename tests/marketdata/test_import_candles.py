@@ -172,3 +172,16 @@ def test_a_wrong_bar_is_corrected_when_that_is_asked_for(tmp_path: Path) -> None
         "AAA 2020-01-02 00:00 9.50000000",
         "AAA 2020-01-03 00:00 9.50000000",
     ]
+
+
+def test_the_day_of_until_is_taken_whole(tmp_path: Path) -> None:
+    hours = "".join(
+        f"AAA,{time},10,12,9,11,1\n" for time in ("2020-01-02T00:00", "2020-01-02T23:00", "2020-01-03T00:00")
+    )
+    said = imported(_file(tmp_path, HEADER + hours), "--timeframe", "1h", "--until", "2020-01-02")
+    assert said.startswith("2 candles read, 2 new")
+
+
+def test_a_price_that_is_too_large_is_told_apart_from_one_out_of_order(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"line 2: the high 1000000000000 is not below 1e\+12"):
+        imported(_file(tmp_path, HEADER + "AAA,2020-01-02,10,1000000000000,9,11,1\n"))

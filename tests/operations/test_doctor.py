@@ -15,6 +15,7 @@ import pytest
 import redis
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from runtime.folder import PROJECT_DIR, DataFolder
@@ -22,8 +23,10 @@ from runtime.postgres import PostgresServer
 from runtime.valkey import ValkeyServer
 from trading.jobs import processes, services
 from trading.jobs.models import JobQueue
+from trading.marketdata.models import Candle
 from trading.operations import checks
 from trading.operations.diagnosis import Finding, diagnose
+from trading.tenants.models import Client
 
 pytestmark = pytest.mark.django_db
 
@@ -168,3 +171,18 @@ def test_logins_that_are_not_there_are_named(settings: Settings) -> None:
         ("error", "nobody_app does not exist", "python -m runtime.roles"),
         ("error", "nobody_operator does not exist", "python -m runtime.roles"),
     }
+
+
+def test_made_up_candles_are_named_where_money_could_move(settings: Settings) -> None:
+    Client.objects.create(name="Desk")
+    bar = dict.fromkeys(("open", "high", "low", "close", "volume"), 10)
+    settings.QUANTUM_TRADER_SYMBOLS = ["AAPL", "IBM"]
+    for symbol, source in (("AAPL", "synthetic"), ("IBM", "file.csv"), ("NOBODY", "synthetic")):
+        Candle.objects.create(symbol=symbol, time=timezone.now(), source=source, **bar)
+    settings.USE_MOCK_BROKER, settings.QT_EXECUTION_EXCHANGE = False, "binance"
+    (finding,) = found("candles")
+    assert (finding.level, finding.message) == ("warning", "those of AAPL are made up: binance gets no orders")
+    settings.QT_EXECUTION_EXCHANGE = "paper"
+    assert found("candles") == []
+    settings.USE_MOCK_BROKER, settings.QT_EXECUTION_EXCHANGE = True, "binance"
+    assert found("candles") == []

@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from django.core.management.base import CommandError, CommandParser
@@ -66,8 +67,11 @@ def sealed(
 ) -> tuple[int, manifest.Manifest]:
     """Work the artifacts out and seal them, as the first link of a chain; to ``folder``, if there is one.
 
-    How many files that makes, with the manifest, and the manifest. Raises ``CommandError``.
+    How many files that makes, with the manifest, and the manifest. Raises ``CommandError``, before any work where the
+    folder cannot be written to.
     """
+    if folder is not None:
+        write(folder, {})
     try:
         files = artifacts()
         what = services.identity(config, series())
@@ -115,6 +119,8 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Have each file whole or not at all; raises ``CommandError``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass  # it can be written to
         for name, content in files.items():
             half = folder / f".{name}.half"
             half.write_bytes(content)

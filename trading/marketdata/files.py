@@ -112,8 +112,10 @@ def _bar(row: Row, where: str) -> Bar:
     time = _time(row["time"], where)
     low, high, opened, close = (_number(row, name, where) for name in ("low", "high", "open", "close"))
     volume = _number(row, "volume", where)
-    if not 0 < low <= min(opened, close) <= max(opened, close) <= high < LARGEST_PRICE:
+    if not 0 < low <= min(opened, close) <= max(opened, close) <= high:
         raise CandleFileError(f"{where}: open {opened}, high {high}, low {low}, close {close} are not in order")
+    if high >= LARGEST_PRICE:
+        raise CandleFileError(f"{where}: the high {high} is not below {LARGEST_PRICE:.0e}")
     if not 0 <= volume < LARGEST_VOLUME:
         raise CandleFileError(f"{where}: the volume {volume} is not between 0 and {LARGEST_VOLUME:.0e}")
     return Bar(symbol, time, opened, high, low, close, volume)

@@ -18,10 +18,14 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from trading.audit import heads, mirror, verification
+from trading.brokers import registry as brokers
 from trading.core.encryption import keyring
 from trading.core.rotation import standings
 from trading.jobs import processes
 from trading.jobs.selectors import queue_states
+from trading.marketdata import selectors as market
+from trading.tenants import parameters
+from trading.tenants.models import Client
 
 Level = Literal["ok", "warning", "error"]
 MIN_FREE_BYTES = 2_000_000_000
@@ -43,7 +47,7 @@ class Finding:
 def diagnose() -> Iterator[Finding]:
     """Look at everything; what cannot be looked at is a finding too, once."""
     said = set[Finding]()
-    for look in (_python, _settings, _files, _database, _secrets, _broker, _work, _audit):
+    for look in (_python, _settings, _files, _database, _secrets, _broker, _market, _work, _audit):
         for finding in _guarded(look):
             if finding not in said:  # a server that is away is met again by the next look
                 said.add(finding)
@@ -188,6 +192,18 @@ def _broker() -> Iterator[Finding]:
     if not persistence.get("aof_enabled"):
         fix = "Set appendonly yes; without it a restart costs seconds until the keepers ring again."
         yield Finding("redis", "warning", "keeps no append-only file over a restart", fix)
+
+
+def _market() -> Iterator[Finding]:
+    """Whether orders that move money would follow from candles of no market; the execution cycle refuses those."""
+    if settings.USE_MOCK_BROKER or brokers.is_simulated(settings.QT_EXECUTION_EXCHANGE):
+        return
+    clients = Client.objects.filter(is_active=True).values_list("id", flat=True)
+    symbols = {symbol for client_id in clients for symbol in parameters.in_force(client_id).symbols}
+    if made_up := market.made_up(symbols):
+        fix = "Import those of its market (manage.py import_candles FILE), or set QT_MARKET_PROVIDER to what has them."
+        where = f"{settings.QT_EXECUTION_EXCHANGE} gets no orders"
+        yield Finding("candles", "warning", f"those of {', '.join(sorted(made_up))} are made up: {where}", fix)
 
 
 def _work() -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """``manage.py import_candles FILE``: keep the candles of a file."""
 
 from argparse import ArgumentTypeError
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,15 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path)
         parser.add_argument("--symbol", help="whose bars: all of a file without that column, else only these")
         parser.add_argument("--timeframe", choices=TIMEFRAMES, default=services.DAILY, help="the length of a bar")
-        parser.add_argument("--until", type=_day, help="leave out bars after this day (YYYY-MM-DD)")
+        parser.add_argument("--until", type=_day, default=date.max, help="leave out bars after this day (YYYY-MM-DD)")
         parser.add_argument("--replace", action="store_true", help="correct the bars that are there already")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import and say how many were new."""
         path: Path = options["file"]
-        until: date | None = options["until"]
-        last = (
-            datetime.max.replace(tzinfo=UTC)
-            if until is None
-            else datetime(until.year, until.month, until.day, tzinfo=UTC)
-        )
+        end = datetime.combine(options["until"], time.max, UTC)
         try:
-            bars = (bar for bar in read_bars(path, symbol=options["symbol"]) if bar.time <= last)
+            bars = (bar for bar in read_bars(path, symbol=options["symbol"]) if bar.time <= end)
             stored = services.store(
                 bars, source=path.name[:32], interval=options["timeframe"], replace=options["replace"]
             )
