@@ -22,7 +22,7 @@ def main(queues: str) -> None:
     kernels.prepare()
     app.steps["worker"].add("workers.keeper:Keeper")
     bulk = queues == "bulk"
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     configured = settings.QT_BULK_CONCURRENCY if bulk else settings.QT_WORKER_CONCURRENCY
     # Nothing that root could be made to run comes with a message: ids in JSON. In a container root may be all there is.
     warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -1,30 +1,27 @@
-"""The pool of the web process stays with it: who forks must not share its connections."""
+"""The command of a worker."""
 
 import os
-import subprocess
-import sys
 
-from runtime.folder import PROJECT_DIR
+import pytest
+from pytest_django import Settings
 
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    told = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings.test", **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT_DIR, env=told, capture_output=True, text=True, timeout=60
-    )
+from workers import worker
+from workers.celery import app
 
 
-def test_the_web_process_has_a_pool_and_hands_it_to_no_other() -> None:
-    done = run(
-        "import os, config.asgi\n"
-        "from django.conf import settings\n"
-        "print('pool' in settings.DATABASES['default']['OPTIONS'], 'QT_DB_POOL' in os.environ)"
-    )
-    assert done.stdout.split() == ["True", "False"], done.stderr
-
-
-def test_a_worker_does_not_start_with_a_pool() -> None:
-    done = run("from workers.worker import main; main('default')", QT_DB_POOL="1")
-    assert done.returncode == 1
-    assert "unset QT_DB_POOL" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(("queues", "setting", "least"), [("critical,default", "WORKER", 2), ("bulk", "BULK", 1)])
+def test_there_are_processes_for_the_processors_that_it_may_use(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, queues: str, setting: str, least: int
+) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr(app, "worker_main", given.append)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    worker.main(queues)
+    assert f"--concurrency={least}" in given[0]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    worker.main(queues)
+    assert "--concurrency=4" in given[1]
+    setattr(settings, f"QT_{setting}_CONCURRENCY", 5)
+    worker.main(queues)
+    assert "--concurrency=5" in given[2]
