@@ -1,19 +1,24 @@
 """The backend: a scope goes with a statement, or with the first of a transaction, and nothing of it stays behind."""
 
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from django.db import IntegrityError, NotSupportedError, OperationalError, ProgrammingError, connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 from psycopg.pq import TransactionStatus
 
+from trading.core.postgres import base
 from trading.core.postgres.base import DatabaseWrapper
-from trading.core.scope import platform_scope, tenant_scope
+from trading.core.scope import PLATFORM, current, nobodys_scope, platform_scope, tenant_scope
 from trading.tenants.models import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -275,3 +280,173 @@ def test_what_is_captured_in_a_transaction_is_the_statement_alone() -> None:
         asked("SELECT '100%'")
         asked("SELECT %s", [3])
     assert [query["sql"] for query in captured][1:3] == ["SELECT '100%'", "SELECT 3"]
+
+
+def test_a_scope_is_left_for_what_was_before_it_also_where_one_inside_was_cut_off() -> None:
+    with platform_scope():
+        with tenant_scope(SOMEBODY):
+            cut = nobodys_scope()
+            cut.__enter__()  # and never left
+        assert current() == PLATFORM
+    assert current() == PLATFORM
+
+
+def test_a_tenant_is_named_by_a_uuid_as_its_scope_goes_into_sql() -> None:
+    with pytest.raises(TypeError):
+        tenant_scope(cast("UUID", "', true), set_config('app.is_admin', 'on"))
+
+
+def test_a_transaction_in_which_an_error_was_swallowed_is_not_committed_in_silence(name: str) -> None:
+    with pytest.raises(TransactionManagementError, match="failed"), transaction.atomic():
+        Client.objects.create(name=name)
+        with pytest.raises(ProgrammingError):
+            asked("SELECT nothing_of_that_name")
+    assert not kept(name)
+    with (
+        pytest.raises(TransactionManagementError, match="failed"),
+        backend().in_scope(),
+        pytest.raises(psycopg.Error),
+    ):
+        psycopg.Cursor(connection.connection).execute("SELECT nothing_of_that_name")
+    assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+def test_nothing_is_done_in_a_transaction_that_will_be_rolled_back(name: str) -> None:
+    with transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic(savepoint=False):
+            raise ZeroDivisionError
+        with pytest.raises(TransactionManagementError):
+            backend().run(ADD, {"id": uuid4(), "name": name})
+        with pytest.raises(TransactionManagementError):
+            backend().leave(ADD, {"id": uuid4(), "name": name})
+
+
+def test_a_statement_is_left_only_for_the_commit_of_a_transaction(name: str) -> None:
+    with pytest.raises(TransactionManagementError, match="open"):
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+    with transaction.atomic():
+        Client.objects.create(name=f"{name} 2")
+    assert not kept(name)
+
+
+class Stopped(KeyboardInterrupt):
+    """As the signal that stops a step raises."""
+
+
+def test_nothing_is_written_into_a_transaction_whose_commit_was_cut_off(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def stop(self: DatabaseWrapper) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped), transaction.atomic():
+        Client.objects.create(name=name)
+        monkeypatch.setattr(DatabaseWrapper, "_commit", stop)
+    monkeypatch.undo()
+    Client.objects.create(name=f"{name} 2")
+    with ThreadPoolExecutor(1) as elsewhere:
+        assert elsewhere.submit(seen_elsewhere, f"{name} 2").result()
+    assert not kept(name)
+
+
+def seen_elsewhere(name: str) -> bool:
+    """Over a connection of this thread's own."""
+    with platform_scope():
+        try:
+            return kept(name)
+        finally:
+            connection.close()
+
+
+def test_a_statement_wherever_it_is_cut_off_leaves_no_transaction(name: str) -> None:
+    """The signal, at each line of the backend in turn: the next write is a transaction of its own."""
+    lines = 0
+
+    def cut_at(number: int) -> bool:
+        """Whether it came so far."""
+        passed = 0
+
+        def at_each_line(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal passed
+            if frame.f_code.co_filename not in (base.__file__, transaction.__file__):
+                return None if event == "call" else at_each_line
+            if event == "line":
+                passed += 1
+                if passed == number:
+                    raise Stopped
+            return at_each_line
+
+        before = sys.gettrace()
+        sys.settrace(at_each_line)
+        try:
+            with transaction.atomic():
+                backend().leave(ADD, {"id": uuid4(), "name": f"{name} {number}"})
+            asked("SELECT 1")
+            with connection.cursor() as cursor:
+                cursor.executemany("SELECT %s", [[1]])
+        except Stopped:
+            pass
+        finally:
+            sys.settrace(before)
+        return passed >= number
+
+    while cut_at(lines := lines + 1):
+        if connection.in_atomic_block or not connection.get_autocommit():
+            connection.close()  # Django knows: a worker's process ends here
+            connection.in_atomic_block, connection.atomic_blocks[:], connection.savepoint_ids[:] = False, [], []
+            connection.connection = None
+            continue
+        Client.objects.create(name=f"{name} after {lines}")
+        assert connection.connection.pgconn.transaction_status == TransactionStatus.IDLE, lines
+        assert backend().run("SELECT pg_current_xact_id_if_assigned() IS NULL AS new", {}) == [{"new": True}]
+    assert lines > 40
+
+
+def test_what_goes_past_the_wrappers_is_refused() -> None:
+    with connection.cursor() as cursor:
+        for refused in (
+            lambda: cursor.callproc("now"),
+            lambda: cursor.copy("COPY tenants_client TO STDOUT"),
+            lambda: cursor.stream("SELECT 1"),
+        ):
+            with pytest.raises(NotSupportedError, match="scope"):
+                refused()
+
+
+def test_a_statement_that_was_left_is_prepared_again_where_the_session_has_lost_it(name: str) -> None:
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": name})
+    psycopg.ClientCursor(connection.connection).execute("DEALLOCATE ALL")
+    with pytest.raises(ProgrammingError), transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} 2"})
+        asked("SELECT 1")
+    with transaction.atomic():
+        backend().leave(ADD, {"id": uuid4(), "name": f"{name} 3"})
+        asked("SELECT 1")
+    assert not kept(f"{name} 2")
+    assert kept(f"{name} 3")
+
+
+def test_a_transaction_without_atomic_ends_with_its_session(name: str) -> None:
+    asked("SELECT 1")
+    session = connection.connection.info
+    transaction.set_autocommit(False)
+    try:
+        Client.objects.create(name=name)
+        with psycopg.connect(session.dsn, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [session.backend_pid])
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                Client.objects.create(name=f"{name} 2")
+    finally:
+        connection.close()
+    assert not kept(f"{name} 2")
+
+
+def test_autocommit_is_not_switched_on_in_a_transaction(name: str) -> None:
+    transaction.set_autocommit(False)
+    Client.objects.create(name=name)
+    with pytest.raises(TransactionManagementError, match="open"):
+        transaction.set_autocommit(True)
+    connection.close()
+    assert not kept(name)

@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connection
 
 from tests.jobs.conftest import Hands
 from trading.core.scope import platform_scope
-from trading.jobs import ledger, runner, services
+from trading.jobs import interrupts, ledger, runner, services
 from trading.jobs.context import StepContext
 from trading.jobs.models import JobAttempt, JobRun
 from trading.jobs.outcomes import LeaseLost
@@ -150,3 +150,37 @@ def test_a_process_that_lets_go_of_a_run_which_it_holds_has_to_end(
             assert outcomes(run) == [""], "an ending was written that goes with the transaction"
     finally:
         registry.remove("sample-lets-go")
+
+
+def test_a_fenced_block_is_left_also_where_its_lease_cannot_be_lengthened(
+    lose: Lose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = services.enqueue("sample-one").run
+    claim = ledger.claim(run.id, worker="test/a", pid=1, code_version="")
+    assert claim is not None
+    lose("clock_timestamp() +")
+    with pytest.raises(OperationalError), ledger.fenced(claim):
+        monkeypatch.setattr(ledger.time, "monotonic", lambda: float("inf"))
+    assert not transaction.get_connection().in_atomic_block
+
+
+LOCK = 0x5E55
+
+
+def lock_and_be_stopped(ctx: StepContext, args: NoArguments) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [LOCK])
+    raise interrupts.Interrupted  # before what would have unlocked it
+
+
+def test_an_interrupted_step_leaves_no_lock_to_its_process(hands: Hands) -> None:
+    registry.add(Job("sample-stopped", "Is stopped", (Step(lock_and_be_stopped),), NoArguments))
+    try:
+        run = services.enqueue("sample-stopped").run
+        assert hands.run(run).state == State.QUEUED
+        assert outcomes(run) == [Outcome.RELEASED]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", [LOCK])
+            assert cursor.fetchone() == (0,)
+    finally:
+        registry.remove("sample-stopped")

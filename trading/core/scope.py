@@ -49,20 +49,28 @@ class Entered(ContextDecorator):
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self._before: list[Scope | None] = []
+
+    def _recreate_cm(self) -> "Entered":
+        """For each call of a decorated function, which threads may make at the same time."""
+        return Entered(self._scope)
 
     def __enter__(self) -> None:
         before = current()
         if self._scope != before:
             _refuse_inside_a_transaction(self._scope)
-            _become(self._scope)
-        _left_behind().append(before)
+        # Each remembers what itself came from: where a step was interrupted inside, the others are left as they should.
+        self._before.append(before)
+        _become(self._scope)
 
     def __exit__(self, *_: object) -> None:
-        _become(_left_behind().pop())
+        _become(self._before.pop())
 
 
 def tenant_scope(client_id: UUID) -> Entered:
-    """Inside, the rows of one client are there, and no others."""
+    """Inside, the rows of one client are there, and no others; ``TypeError`` for a client that is no UUID."""
+    if not isinstance(client_id, UUID):  # it goes into SQL as it is
+        raise TypeError(f"a tenant's scope is a UUID's, not {client_id!r}'s")
     return Entered(Scope(client_id=client_id))
 
 
@@ -79,14 +87,6 @@ def scope_of_run(client_id: UUID | None) -> Entered:
 def nobodys_scope() -> Entered:
     """Inside, no tenant's row is there: where it is not known yet who asks."""
     return Entered(NOBODY)
-
-
-def _left_behind() -> list[Scope | None]:
-    """The scopes that this thread will be in again, innermost last."""
-    if not hasattr(_thread, "left_behind"):
-        _thread.left_behind = []
-    stack: list[Scope | None] = _thread.left_behind
-    return stack
 
 
 def _refuse_inside_a_transaction(scope: Scope) -> None:

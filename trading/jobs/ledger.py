@@ -250,10 +250,14 @@ class _Fenced(transaction.Atomic):
         if kind is None and time.monotonic() - self._began > LEASE.total_seconds() / 4:
             # While the row was locked the keeper could not lengthen its lease: whoever finds it expired after the
             # commit would take the run from a holder that lives.
-            execute(
-                "UPDATE job_runs SET lease_until = clock_timestamp() + %(lease)s WHERE id = %(run_id)s",
-                {"lease": LEASE, "run_id": self._claim.run_id},
-            )
+            try:
+                execute(
+                    "UPDATE job_runs SET lease_until = clock_timestamp() + %(lease)s WHERE id = %(run_id)s",
+                    {"lease": LEASE, "run_id": self._claim.run_id},
+                )
+            except BaseException as failed:  # whatever it was: the block is left all the same
+                super().__exit__(type(failed), failed, failed.__traceback__)
+                raise
         super().__exit__(kind, error, trace)
 
     def __enter__(self) -> None:

@@ -159,6 +159,11 @@ def _leaving_no_transaction() -> Iterator[None]:
     before = depth()
     try:
         yield
+    except interrupts.Interrupted:
+        # Cut off anywhere, its session may have kept a lock, such as the senders', which a halt waits for.
+        if depth() == before == (False, 0):
+            database.close()
+        raise
     finally:
         if depth() != before:
             raise StillHeld("the step has left its connection in a transaction")

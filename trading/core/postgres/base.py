@@ -1,14 +1,17 @@
 """The backend itself: a transaction's beginning, and its scope, go to the server with its first statement."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NoReturn
 
 import psycopg
 from django.conf import settings
+from django.db import DatabaseError, NotSupportedError
 from django.db.backends.postgresql import base, operations
 from django.db.backends.utils import debug_transaction
+from django.db.transaction import TransactionManagementError
 from psycopg import errors
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.rows import dict_row
@@ -17,6 +20,7 @@ from trading.core import scope
 from trading.core.postgres import prepared
 
 GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+UNDER_WAY = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
 
 class DatabaseOperations(operations.DatabaseOperations):
@@ -28,6 +32,29 @@ class DatabaseOperations(operations.DatabaseOperations):
         """The statement as it was sent, without what went ahead of it."""
         said = str(super().last_executed_query(cursor, sql, params))
         return said.removeprefix(f"{self.connection.went_ahead}; ")
+
+
+class Cursor(base.Cursor):
+    """One that refuses what Django hands to the driver past its wrappers: no scope, and no transaction, would go ahead.
+
+    Raises ``NotSupportedError``: such a statement is for a cursor of the driver's, inside `DatabaseWrapper.in_scope`.
+    """
+
+    def callproc(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        _refuse("callproc")
+
+    def copy(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        _refuse("copy")
+
+    def stream(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        _refuse("stream")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise NotSupportedError(f"{name} would have no scope: use a cursor of psycopg's, inside connection.in_scope()")
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -46,9 +73,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Of Django's last statement."""
         self._left: list[bytes] = []
 
+    def get_connection_params(self) -> dict[str, Any]:
+        """With cursors of our own."""
+        return {**super().get_connection_params(), "cursor_factory": Cursor}
+
     def ensure_connection(self) -> None:
         """Connect where there is no connection, or one that has broken while nothing was under way on it."""
-        if self.connection is not None and self.connection.closed and not self.in_atomic_block:
+        if self.connection is not None and self.connection.closed and not self._in_transaction():
             self.close()
         super().ensure_connection()
 
@@ -62,16 +93,32 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _set_autocommit(self, autocommit: bool) -> None:
         self._left = []
+        if self.connection.pgconn.transaction_status in UNDER_WAY:
+            # As after an interrupted commit: what comes next would be in that transaction, and be undone with it.
+            self.connection.close()
+            if not autocommit or sys.exception() is None:
+                raise TransactionManagementError("a transaction was still open, and was undone: commit or roll it back")
+            return
         if not self.connection.autocommit:  # a new one
             super()._set_autocommit(True)  # type: ignore[misc]  # lacking in the stubs
 
     def _commit(self) -> None:
+        self._refuse_what_failed()
         if not self._left:
             super()._commit()  # type: ignore[misc]  # lacking in the stubs
             return
-        with debug_transaction(self, "COMMIT"), self.wrap_database_errors, self._preparing_anew():
+        with debug_transaction(self, "COMMIT"), self.wrap_database_errors, self.preparing_anew():
             self._send(b"; ".join([*self.ahead(), b"COMMIT"]))
         self._left = []
+
+    def _refuse_what_failed(self) -> None:
+        """The server would roll it back, and say that all is well."""
+        session = self.connection
+        if session is not None and session.pgconn.transaction_status == TransactionStatus.INERROR:
+            raise TransactionManagementError(
+                "a statement of this transaction failed, and its error was caught inside: nothing can be kept;"
+                " put transaction.atomic() around what may fail"
+            )
 
     def _rollback(self) -> None:
         self._left = []
@@ -88,9 +135,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         self.close_if_health_check_failed()
         self.ensure_connection()
-        is_open = self._in_transaction()
-        if is_open and self.connection.pgconn.transaction_status != TransactionStatus.IDLE:  # it has begun
+        is_open, status = self._in_transaction(), self.connection.pgconn.transaction_status
+        if is_open and status != TransactionStatus.IDLE:  # it has begun
             return self._left
+        if status in UNDER_WAY:
+            self.connection.close()
+            raise TransactionManagementError("a transaction that Django knows nothing of was open, and was undone")
         stamp = [found] if (found := _stamp()) is not None else []
         return [b"BEGIN", *stamp, *self._left] if is_open else stamp
 
@@ -106,6 +156,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         What it raises comes then, and the transaction fails as it would have here.
         """
+        self.validate_no_broken_transaction()
+        if not self._in_transaction():
+            raise TransactionManagementError("a statement can be left for the commit of an open transaction only")
         with self.wrap_database_errors:
             self._left.append(prepared.call(self.connection, statement, values, self._send))
 
@@ -121,23 +174,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         It runs one after the other, each on what had been committed when it began, also while the one before it waited
         for a lock. Where one fails, those after it are not begun.
         """
+        self.validate_no_broken_transaction()
         with self.wrap_database_errors:
             ahead = self.ahead()
             calls = [prepared.call(self.connection, statement, values, self._send) for statement in statements]
             cursor = psycopg.ClientCursor(self.connection, row_factory=dict_row)
-            with self._preparing_anew():
+            with self.preparing_anew():
                 cursor.execute(b"; ".join([*ahead, *calls]))
             self.is_done()
             answers = islice(cursor.results(), len(ahead), None)
             return [answer.fetchall() if _has_rows(answer) else [] for answer in answers]
 
     @contextmanager
-    def _preparing_anew(self) -> Iterator[None]:
+    def preparing_anew(self) -> Iterator[None]:
         """Where what the session has prepared does not fit the tables any more, or is gone, it is prepared again."""
         try:
             yield
-        except (errors.FeatureNotSupported, errors.InvalidSqlStatementName):
-            prepared.forget(self.connection)
+        except (psycopg.Error, DatabaseError) as error:  # Django's has the driver's for its cause
+            if isinstance(error.__cause__ or error, errors.FeatureNotSupported | errors.InvalidSqlStatementName):
+                prepared.forget(self.connection)
             raise
 
     @contextmanager
@@ -147,25 +202,27 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
         if self._in_transaction():
             if ahead := self.ahead():
-                with self.wrap_database_errors:
+                with self.wrap_database_errors, self.preparing_anew():
                     self._send(b"; ".join(ahead))
                 self.is_done()
             yield
             return
-        if _stamp() is None:
+        if (stamp := _stamp()) is None:
             yield
             return
-        self._begin()
         try:
+            with self.wrap_database_errors:
+                self._send(b"BEGIN; " + stamp)
             yield
+            self._refuse_what_failed()
+            with self.wrap_database_errors:
+                self._send(b"COMMIT")
         except BaseException:  # also an interrupted step: the connection must not stay in its transaction
             try:
                 self._send(b"ROLLBACK")
             except psycopg.Error:
                 self.close()
             raise
-        with self.wrap_database_errors:
-            self._send(b"COMMIT")
 
     def restamp(self) -> None:
         """Give an open transaction the scope of now; only for tests, which one transaction encloses."""
@@ -177,17 +234,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._send(b"BEGIN; " + stamp)
         elif status == TransactionStatus.INTRANS:  # not INERROR: rolled back, it has the scope of its beginning
             self._send(stamp)
-
-    def _begin(self) -> None:
-        stamp = _stamp()
-        if stamp is None:
-            return
-        try:
-            with self.wrap_database_errors:
-                self._send(b"BEGIN; " + stamp)
-        except BaseException:  # also an interrupted step
-            self.close()  # nobody knows what it is in the middle of
-            raise
 
     def _send(self, command: bytes) -> None:
         result = self.connection.pgconn.exec_(command)
@@ -232,7 +278,8 @@ def _execute_in_scope(execute: Callable[..., Any], sql: Any, params: Any, many: 
     if not ahead:
         return execute(sql, params, many, context)
     before = backend.went_ahead if params is None else backend.went_ahead.replace("%", "%%")
-    answer = execute(f"{before}; {sql}", params, many, context)
+    with backend.preparing_anew():
+        answer = execute(f"{before}; {sql}", params, many, context)
     backend.is_done()
     for _ in ahead:
         cursor.nextset()  # past the answers to them
