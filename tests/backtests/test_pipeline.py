@@ -229,6 +229,47 @@ def test_a_strategy_that_reads_the_future_is_named(tmp_path: Any, settings: Any)
     assert b"have not happened yet" in done.artifacts()["tearsheet.html"]
 
 
+REMEMBERS = """
+import numpy as np
+from trading.backtests.strategy import Strategy
+from trading.quant.parameters import Parameters
+
+KEPT = {}
+
+
+class Nothing(Parameters):
+    pass
+
+
+def targets(bars, parameters):
+    if len(KEPT.get(bars.symbols, ())) < len(bars):
+        KEPT[bars.symbols] = np.sign(np.diff(bars.close, axis=0, append=bars.close[-1:]))
+    return KEPT[bars.symbols][: len(bars)]
+
+
+STRATEGY = Strategy(Nothing, targets, lambda parameters: 0)
+"""
+
+
+def test_a_strategy_that_remembers_the_future_is_named_too(tmp_path: Any, settings: Any) -> None:
+    """It keeps what it computed once for a symbol, as a cache would, and repeats it when the later bars are gone."""
+    (tmp_path / "keeper.py").write_text(REMEMBERS)
+    settings.QT_STRATEGIES_DIR = str(tmp_path)
+    prices = [100.0, 101.0] * 20
+    done = work(prices, strategy={"name": "keeper"})
+    assert not done.judged.summary["lookahead"]["honest"]
+    assert done.metrics["leaks"] == len(done.judged.summary["lookahead"]["leaks"]) > 0
+
+
+def test_what_a_strategy_was_asked_before_changes_no_run(tmp_path: Any, settings: Any) -> None:
+    (tmp_path / "keeper.py").write_text(REMEMBERS)
+    settings.QT_STRATEGIES_DIR = str(tmp_path)
+    falling, rising = [100.0 - day for day in range(20)], [100.0 + day for day in range(20)]
+    assert len(work(falling, strategy={"name": "keeper"}).result.fills) == 1
+    fills = work(rising, strategy={"name": "keeper"}).result.fills
+    assert fills["quantity"][0] > 0.0  # long, as it says of prices that rise
+
+
 def test_numbers_read_back_and_words_are_no_formulas() -> None:
     bits = np.random.Generator(np.random.PCG64(3)).integers(0, 2**64, 5_000, dtype=np.uint64)
     some = [0.1, 1e-300, -1e22, 1 / 3, math.nan, 0.0, 1e-5, 5e-324, 1e16, math.inf, -math.inf]

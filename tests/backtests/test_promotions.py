@@ -145,6 +145,10 @@ def test_a_leaking_strategy_is_named_and_goes_nowhere(owner: Send, hands: Hands,
     (reason,) = answer.json()["detail"]["reasons"]
     assert reason["code"] == "lookahead"
     assert "oracle reads bars that have not happened yet" in reason["message"]
+    run_of(owner, hands)
+    honest, leaking = owner("GET", "/runs").json()["results"]
+    assert honest["leaks"] == 0
+    assert leaking["leaks"] == leaking["metrics"]["leaks"] > 0
     assert not Promotion.objects.exists()
 
 

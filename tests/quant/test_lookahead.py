@@ -89,3 +89,53 @@ def test_a_blindfolded_rule_cannot_peek():
 def test_too_few_bars():
     with pytest.raises(ValueError, match="too few"):
         check(lambda bars: bars.close, BARS.window(0, 5), warm_up=10)
+
+
+def remembering():
+    """A rule that keeps what it has said, by time: what it was once shown stays."""
+    kept = {}
+
+    def rule(bars):
+        said = np.nan_to_num(peeks_one_bar(bars))
+        return np.array([kept.setdefault(time, row) for time, row in zip(bars.time.tolist(), said, strict=True)])
+
+    return rule
+
+
+def test_a_rule_that_repeats_what_it_was_once_shown_is_found_when_it_is_made_anew():
+    rule = remembering()
+    assert check(rule, BARS).honest  # nothing else can be said of it from outside
+    verdict = check(rule, BARS, anew=remembering)
+    assert not verdict.honest
+    leak = verdict.leaks[0]
+    assert (leak.with_future, leak.at_the_time) == (rule(BARS)[leak.bar, BARS.symbols.index(leak.symbol)], 0.0)
+
+
+def test_a_warm_up_that_is_too_long_hides_nothing_that_is_held():
+    def peeks_early(bars):
+        said = np.nan_to_num(peeks_one_bar(bars))
+        said[300:] = 0.0
+        return said
+
+    assert not check(peeks_early, BARS, warm_up=390).honest
+    # What is flat before is no opinion: such a rule need not bear being run on fewer bars than its warm-up.
+    tried = []
+
+    def flat_at_first(bars):
+        tried.append(len(bars))
+        return np.where(np.isnan(sma(bars.close, 20)), 0.0, 1.0)
+
+    assert check(flat_at_first, BARS, warm_up=19).honest
+    assert min(tried) == 20
+
+
+def test_a_rule_that_reaches_behind_the_bars_finds_nothing_there():
+    def reaches_behind(bars):
+        said = np.zeros(bars.close.shape)
+        there = bars.close if bars.close.base is None else bars.close.base
+        ahead = there[1 : len(bars) + 1].reshape(-1, bars.close.shape[1])
+        said[: len(ahead)] = np.sign(ahead - bars.close[: len(ahead)])
+        return said
+
+    assert not check(reaches_behind, BARS).honest
+    assert (blindfolded(reaches_behind, BARS) == 0.0).all()

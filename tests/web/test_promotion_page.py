@@ -128,8 +128,12 @@ def test_a_leaking_strategy_is_named(owner: Browser, settings: Any, tmp_path: Pa
     text = text_of(owner, run_of(owner, {**GOOD, "strategy": {"name": "oracle"}}))
     assert "oracle reads bars that have not happened yet" in text
     assert "Have the strategy use bars up to its own alone" in text
+    run_of(owner)
+    rows = owner.get("/app/backtests").content.decode().split("<tbody>")[1].split("</tr>")
+    assert ["looks ahead" in row for row in rows if "badge" in row] == [False, True]
     (tmp_path / "oracle.py").unlink()  # and pages stand when its file is gone
-    assert "the code has changed" in text_of(owner, f"/app/backtests/{Run.objects.get().run_hash}")
+    leaking = Run.objects.get(config__strategy__name="oracle")
+    assert "the code has changed" in text_of(owner, f"/app/backtests/{leaking.run_hash}")
 
 
 def test_what_no_cycle_can_follow_is_said_before(owner: Browser) -> None:

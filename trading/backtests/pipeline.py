@@ -1,7 +1,8 @@
 """A run worked out: from candles to artifacts, by functions whose answer follows from their arguments alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from trading.backtests import canonical, registry, tables, tearsheet
 from trading.backtests.candles import Series
 from trading.backtests.config import RunConfig
 from trading.backtests.parsing import strategies_folder
+from trading.backtests.registry import Found
 from trading.backtests.strategy import targets_of
 from trading.backtests.tables import Cells, Column, Table
 from trading.backtests.validation import Judged
@@ -61,17 +63,19 @@ def features(config: RunConfig, bars: Bars) -> list[Feature]:
     return found
 
 
-def targets(name: str, params: dict[str, Any], bars: Bars) -> Floats:
-    """What the strategy of that name wishes to hold, shape (T, S).
+def targets(
+    name: str, params: dict[str, Any], bars: Bars, find: Callable[[str, Path | None], Found] = registry.anew
+) -> Floats:
+    """What the strategy of that name wishes to hold, shape (T, S), whatever it was asked before in this process.
 
     Raises `trading.backtests.registry.UnknownStrategy` and `trading.backtests.strategy.BrokenStrategy`.
     """
-    return targets_of(name, registry.find(name, strategies_folder()).strategy, bars, params)
+    return targets_of(name, find(name, strategies_folder()).strategy, bars, params)
 
 
-def simulated(config: RunConfig, bars: Bars) -> Result:
+def simulated(config: RunConfig, bars: Bars, find: Callable[[str, Path | None], Found] = registry.anew) -> Result:
     """What trading the strategy over ``bars`` would have left."""
-    return traded(config, bars, targets(config.strategy.name, config.strategy.params, bars))
+    return traded(config, bars, targets(config.strategy.name, config.strategy.params, bars, find))
 
 
 def traded(config: RunConfig, bars: Bars, wished: Floats) -> Result:

@@ -57,6 +57,14 @@ def find(name: str, folder: Path | None = None) -> Found:
     return _of_the_platform(name)
 
 
+def anew(name: str, folder: Path | None = None) -> Found:
+    """As `find`, but a file of ``folder`` is run again: the strategy keeps nothing of what it was shown before."""
+    found = find(name, folder)
+    if not found.own or folder is None:
+        return found
+    return _own(name, folder / f"{name}.py", keep=False)
+
+
 @cache
 def _of_the_platform(name: str) -> Found:
     """Once a process, which does not load its own code again either."""
@@ -91,13 +99,15 @@ def _files(folder: Path | None) -> list[Path]:
     return sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
 
 
-def _own(name: str, file: Path) -> Found:
+def _own(name: str, file: Path, *, keep: bool = True) -> Found:
     if not NAME.fullmatch(name):
         raise BrokenStrategy(f"{file} cannot be a name: use small letters, digits and _, a letter first")
     _only_ours(file.parent)
     _only_ours(file)
     source = file.read_bytes()
     digest = hashlib.sha256(source).hexdigest()
+    if not keep:
+        return Found(name, _load(name, file, source), digest, own=True)
     if (file, digest) not in _loaded:
         _loaded[file, digest] = _load(name, file, source)
     return Found(name, _loaded[file, digest], digest, own=True)

@@ -64,9 +64,11 @@ def status(run: Run, job: JobRun | None) -> str:
 
 def summary(run: Run, job: JobRun | None) -> dict[str, Any]:
     """A run or sweep as the list shows it."""
-    varied = {}
+    varied: dict[str, Any] = {"leaks": (run.metrics or {}).get("leaks")}
     if run.kind == Kind.SWEEP:
+        leaks = (run.metrics or {}).get("lookahead", {}).get("leaks")
         varied = {name: run.config[name] for name in ("search", "objective")}
+        varied["leaks"] = None if leaks is None else len(leaks)
         varied["parameters"] = sorted(run.config["parameters"])
     return {
         f"{run.kind}_hash": run.run_hash,

@@ -30,6 +30,11 @@ class ResearchSerializer(Shape):
     start = serializers.CharField()
     end = serializers.CharField()
     strategy = serializers.CharField()
+    leaks = serializers.IntegerField(
+        allow_null=True,
+        help_text="Beginnings of the data at which the look-ahead check caught the strategy, of a sweep its best; null"
+        " where the check was not made.",
+    )
     progress = ProgressSerializer(allow_null=True)
     error = RunErrorSerializer(allow_null=True)
     created_at = serializers.DateTimeField()

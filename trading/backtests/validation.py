@@ -65,16 +65,17 @@ def _tried(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def checked_for_lookahead(config: RunConfig, bars: Bars) -> dict[str, Any]:
-    """Whether the strategy says the same when the bars after are not there."""
+    """Whether the strategy says the same when the bars after are not there, and it has not been shown them before."""
     name, params = config.strategy.name, config.strategy.params
     strategy = registry.find(name, strategies_folder()).strategy
 
-    def rule(some: Bars) -> Floats:
-        return targets_of(name, strategy, some, params)
+    def anew() -> lookahead.Rule:
+        found = registry.anew(name, strategies_folder()).strategy
+        return lambda some: targets_of(name, found, some, params)
 
     warm_up = strategy.warm_up(strategy.parameters.model_validate(params))
     try:
-        verdict = lookahead.check(rule, bars, warm_up=warm_up)
+        verdict = lookahead.check(anew(), bars, warm_up=warm_up, anew=anew)
     except ValueError as error:
         return {"not_made": str(error)}
     return {

@@ -115,8 +115,14 @@ class Work:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """The figures, which ``metrics.json`` holds."""
-        return pipeline.measured(self.config, self.result)
+        """The figures, which ``metrics.json`` holds.
+
+        ``leaks``: how many beginnings of the data the look-ahead check caught the strategy at; None where it was not
+        made.
+        """
+        leaks = self.judged.summary.get("lookahead", {}).get("leaks")
+        found = pipeline.measured(self.config, self.result)
+        return {**found, "leaks": None if leaks is None else len(leaks)}
 
     def told(self, progress: Progress) -> "Work":
         """The same parts, as far as they are there; what is still to be made tells ``progress``."""

@@ -55,21 +55,31 @@ class Verdict:
 
 
 def check(
-    rule: Rule, bars: Bars, *, warm_up: int = 0, cuts: int = 64, starts: int = 8, tolerance: float = 1e-9
+    rule: Rule,
+    bars: Bars,
+    *,
+    warm_up: int = 0,
+    cuts: int = 64,
+    starts: int = 8,
+    tolerance: float = 1e-9,
+    anew: Callable[[], Rule] | None = None,
 ) -> Verdict:
     """Run ``rule`` on ``cuts`` beginnings of ``bars`` and from ``starts`` later bars, and compare with the whole.
 
     Half of the cuts are spread evenly, half fall where the rule changes its mind, where a leak of few bars shows.
-    ``warm_up``: rows before the first opinion; beginnings that end earlier are not tried. ``tolerance``: relative, for
-    sums taken in another order. Raises what the rule raises, and ValueError when there are not two bars after the
-    warm-up.
+    ``warm_up``: rows before the first opinion; beginnings that end earlier are not tried, unless the rule holds
+    something there. ``tolerance``: relative, for sums taken in another order. ``anew`` makes the rule again without
+    what it has kept from earlier calls: a rule that remembers what it was once shown repeats it when the bars are gone.
+    The beginnings are tried with one such rule, the shortest first, and the later beginnings with another. Raises what
+    the rule raises, and ValueError when there are not two bars after the warm-up.
     """
     require(len(bars) >= warm_up + 2, f"{len(bars)} bars are too few for a warm-up of {warm_up}: add at least two more")
     whole = rule(bars)
-    chosen = cut_points(whole, warm_up, cuts)
+    chosen = cut_points(whole, min(warm_up, first_held(whole)), cuts)
     leaks = []
+    again = rule if anew is None else anew()
     for cut in chosen:
-        part = rule(bars.window(0, cut + 1))
+        part = again(beginning(bars, cut + 1))
         unlike = different(part, whole[: cut + 1], tolerance)
         if unlike is not None and unlike.any():
             row, column = (int(places[0]) for places in np.nonzero(unlike))
@@ -83,18 +93,41 @@ def check(
                     cut=cut,
                 )
             )
-    return Verdict(tuple(leaks), len(chosen), history(rule, bars, whole, warm_up, starts, tolerance))
+    late = rule if anew is None else anew()
+    return Verdict(tuple(leaks), len(chosen), history(late, bars, whole, warm_up, starts, tolerance))
 
 
 def blindfolded(rule: Rule, bars: Bars, *, warm_up: int = 0) -> Floats:
     """What ``rule`` says when each row is asked for with nothing but the bars up to it: no rule can see a later one.
 
+    Unless it has been shown it before and has kept it: hand over a rule that has not been called.
+
     Shape (T, S), NaN in the first ``warm_up`` rows. It costs T runs of the rule, which an honest one can do without.
     """
     answer = np.full(bars.close.shape, np.nan)
     for last in range(warm_up, len(bars)):
-        answer[last] = rule(bars.window(0, last + 1))[-1]
+        answer[last] = rule(beginning(bars, last + 1))[-1]
     return answer
+
+
+def beginning(bars: Bars, stop: int) -> Bars:
+    """The bars before ``stop``, copied: behind a slice lie the bars that it leaves out, which strides can reach."""
+    part = bars.window(0, stop)
+    return Bars(
+        part.time.copy(),
+        part.open.copy(),
+        part.high.copy(),
+        part.low.copy(),
+        part.close.copy(),
+        part.volume.copy(),
+        part.symbols,
+    )
+
+
+def first_held(whole: Floats) -> int:
+    """The first row with a target other than zero or none; the number of rows when there is no such row."""
+    held = np.flatnonzero((np.nan_to_num(whole) != 0.0).any(axis=1))
+    return int(held[0]) if held.size else whole.shape[0]
 
 
 def cut_points(whole: Floats, warm_up: int, cuts: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.backtests import pipeline
+from trading.backtests import pipeline, registry
 from trading.backtests.config import RunConfig, Strategy
 from trading.backtests.strategy import BrokenStrategy
 from trading.backtests.sweeps.config import Points
@@ -109,7 +109,8 @@ def _group(points: Points, bars: Bars, numbers: range, against: Floats, length: 
     for place, number in enumerate(numbers):
         config = points.config(number)
         try:
-            result = pipeline.simulated(config, bars)
+            # Not anew: a file that compiles kernels would do so for each point.
+            result = pipeline.simulated(config, bars, registry.find)
         except BrokenStrategy as error:
             raise BrokenStrategy(f"{points.named(number)}: {error}") from error
         returns[:, place] = returns_of(result)
