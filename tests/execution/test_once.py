@@ -273,6 +273,23 @@ def test_a_call_that_sent_nothing_does_not_begin_the_horizon_anew(monkeypatch: p
     assert _ask(order, venue, sent=60, missed=5).state == OrderState.NOT_BOOKED
 
 
+def test_what_is_sent_for_good_is_asked_for_and_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent and unknown; once more sent, which tells that it is for good; then it is only asked for."""
+    venue, order = _lost(deduplicates=True)
+    asked: list[str] = []
+
+    def sent_before(ticket: Ticket) -> OrderReport:
+        asked.append(ticket.client_order_id)
+        raise OutcomeUnknown("sent before", broker="fake", operation="place", code=ALREADY_SENT)
+
+    monkeypatch.setattr(venue, "place", sent_before)
+    for sent in (5, 10, 15, 20):
+        assert _ask(order, venue, sent=sent).state == OrderState.UNKNOWN
+    assert asked == [order.client_order_id]
+    told = AuditEntry.objects.filter(subject=f"order:{order.id}").order_by("id").values_list("action", flat=True)
+    assert list(told) == ["order.sent", "order.unknown", "order.sent", "order.unknown"]
+
+
 def test_a_second_sending_begins_it_anew() -> None:
     venue, order = _lost(deduplicates=True)
     order = _ask(order, venue, sent=60)  # lost again

@@ -256,6 +256,8 @@ def test_an_order_and_a_fill_of_somebody_else_are_differences(desk: Client, pape
     assert Position.objects.get(symbol="AAA").quantity == 4
     resting = Order.objects.get(client_order_id="hand-2")
     assert (resting.state, resting.quantity) == (OrderState.OPEN, 2)
+    kept = Reservation.objects.get()
+    assert (kept.client_order_id, kept.symbol, kept.quantity, kept.price) == ("hand-2", "BBB", 2, 40)
     assert changes.cancel(resting.id, paper, by="olga", hold=HOLD, now=timezone.now()).state == OrderState.CANCELLED
     assert look().standing == 0
 
@@ -378,6 +380,17 @@ def test_what_was_not_sent_is_cancelled_here(desk: Client, paper: Paper) -> None
     (order,) = intend_at_paper(desk, buy("1"))
     order = changes.cancel(order.id, paper, by="olga", hold=HOLD, now=timezone.now())
     assert (order.state, paper.placed, Reservation.objects.exists()) == (OrderState.WITHDRAWN, [], False)
+
+
+def test_what_nobody_sends_any_more_is_withdrawn_and_its_room_freed(desk: Client, paper: Paper) -> None:
+    (order,) = intend_at_paper(desk, buy("1"))
+    now = timezone.now()
+    assert changes.end_stale(desk.id, hold=HOLD, now=now + timedelta(minutes=4)) == 0
+    assert Reservation.objects.count() == 1
+    assert changes.end_stale(desk.id, hold=HOLD, now=now + timedelta(minutes=6)) == 1
+    order.refresh_from_db()
+    assert (order.state, Reservation.objects.count()) == (OrderState.WITHDRAWN, 0)
+    assert AuditEntry.objects.filter(action="order.withdrawn", subject=f"order:{order.id}").count() == 1
 
 
 def test_dust_below_a_lot_is_no_difference(desk: Client, paper: Paper, look: Look) -> None:

@@ -1,5 +1,7 @@
 """An order in the place of another: reviewed where it grows, reserved for whichever stands, and never both."""
 
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -12,11 +14,12 @@ from tests.execution.conftest import quoted
 from trading.brokers.adapters.paper import PaperBroker
 from trading.brokers.base import BrokerUnavailable, OrderReport, OutcomeUnknown, Side, Ticket, TimeInForce
 from trading.brokers.models import PaperOrder
-from trading.execution import reconciliation, services
+from trading.execution import changes, reconciliation, services
 from trading.execution.models import Order
 from trading.execution.planning import Planned
 from trading.execution.replacing import NotReplaceable, replace
 from trading.execution.states import OrderState
+from trading.risk import services as risk
 from trading.risk.models import Reservation
 from trading.risk.switches import set_switches
 from trading.tenants.models import Client
@@ -110,6 +113,38 @@ def test_what_does_not_grow_passes_a_limit_that_has_become_stricter(
     new = instead(old, paper, "4")
     assert (new.state, reserved()) == (OrderState.OPEN, {new.client_order_id: 4})
     assert instead(new, paper, "4", "95").state == OrderState.REFUSED, "more money is growth too"
+
+
+def test_what_somebody_wants_gone_is_not_replaced(desk: Client, paper: Paper) -> None:
+    """The cancel came between the request and the run that replaces."""
+    old = resting(desk, paper)
+    changes.request_cancel(old.id, by="olga", now=timezone.now())
+    with pytest.raises(NotReplaceable, match="being cancelled"):
+        instead(old, paper, "7")
+    assert (states(), PaperOrder.objects.count()) == (["open"], 1)
+
+
+def test_what_has_run_out_is_not_replaced(desk: Client, paper: Paper) -> None:
+    old = resting(desk, paper)
+    Order.objects.filter(id=old.id).update(expires_at=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(NotReplaceable, match="being cancelled"):
+        instead(old, paper, "7")
+
+
+def test_a_cancel_right_before_the_sending_stops_it(
+    desk: Client, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = resting(desk, paper)
+    sending = risk.sending
+
+    def late() -> AbstractContextManager[risk.Sending]:
+        changes.request_cancel(old.id, by="olga", now=timezone.now())
+        return sending()
+
+    monkeypatch.setattr(risk, "sending", late)
+    new = instead(old, paper, "7")
+    assert (new.state, new.sent_at) == (OrderState.WITHDRAWN, None)
+    assert (reserved(), PaperOrder.objects.count()) == ({old.client_order_id: 5}, 1)
 
 
 def test_a_halt_stops_it(desk: Client, paper: Paper) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
+from pytest_django import Settings
 
 from tests.execution.conftest import Venue, buy, intend, sell
 from trading.audit.models import AuditEntry
@@ -13,6 +14,7 @@ from trading.brokers.base import Execution, OrderReport, OrderStatus
 from trading.execution import books, outcomes, services
 from trading.execution.models import Fill, Order, Position
 from trading.execution.states import OrderState
+from trading.risk.models import Reservation
 from trading.tenants.models import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +38,10 @@ def sent(desk: Client, venue: Venue, planned: object) -> Order:
 
 def told(action: str) -> int:
     return AuditEntry.objects.filter(action=f"order.{action}").count()
+
+
+def reserved(order: Order) -> Decimal:
+    return Reservation.objects.get(client_order_id=order.client_order_id).quantity
 
 
 def held(desk: Client) -> Decimal:
@@ -67,8 +73,26 @@ def test_a_fill_that_comes_after_the_end_counts(desk: Client, market: None, venu
 def test_an_order_that_was_refused_and_lives_is_told(desk: Client, market: None, venue: Venue) -> None:
     order = sent(desk, venue, buy("5"))
     order = services.record(order, report(order, OrderStatus.REJECTED), hold=HOLD)
+    assert not Reservation.objects.exists()
     order = services.record(order, report(order, OrderStatus.ACCEPTED), hold=HOLD)
     assert (order.state, order.finished_at, told("revived")) == (OrderState.OPEN, None, 1)
+    assert reserved(order) == 5, "it may yet be filled"
+    order = services.record(order, report(order, OrderStatus.PARTIALLY_FILLED, part(1, "2")), hold=HOLD)
+    assert (order.state, reserved(order)) == (OrderState.PARTIALLY_FILLED, 3)
+
+
+def test_what_lives_again_takes_room_from_the_next_order(
+    desk: Client, market: None, venue: Venue, settings: Settings
+) -> None:
+    """5 at 100 of BBB's account live again beside a limit of 900: 4 more pass, and 5 do not."""
+    settings.QT_MAX_GROSS_EXPOSURE = Decimal(900)
+    order = sent(desk, venue, buy("5"))
+    services.record(order, report(order, OrderStatus.REJECTED), hold=HOLD)
+    services.record(order, report(order, OrderStatus.ACCEPTED), hold=HOLD)
+    (more,) = intend(desk, buy("10", symbol="BBB", price="50"))
+    assert (more.state, more.reason.split(":")[0]) == (OrderState.REFUSED, "QT_MAX_GROSS_EXPOSURE")
+    (fits,) = intend(desk, buy("8", symbol="BBB", price="50"))
+    assert fits.state == OrderState.INTENDED
 
 
 def test_an_older_report_does_not_undo_a_newer_one(desk: Client, market: None, venue: Venue) -> None:
@@ -94,6 +118,31 @@ def test_a_corrected_execution_is_counted_anew(desk: Client, market: None, venue
     services.record(bought, report(bought, OrderStatus.FILLED, part(1, "5", "102", "1")), hold=HOLD)
     assert held(desk) == 4, "a corrected quantity moves the position"
     assert books.mismatches() == []
+
+
+def test_a_busted_execution_was_never_traded(desk: Client, market: None, venue: Venue) -> None:
+    """Bought 4 at 100 and 1 at 105 for 1 each: cost 101, and 100 for 1 once the second is taken back."""
+    order = sent(desk, venue, buy("5"))
+    parts = [part(1, "4", "100", "1"), part(2, "1", "105", "1")]
+    order = services.record(order, report(order, OrderStatus.FILLED, *parts), hold=HOLD)
+    assert (held(desk), Position.objects.get(client=desk).average_cost) == (5, 101)
+    busted = [parts[0], part(2, "0", "105")]
+    order = services.record(order, report(order, OrderStatus.FILLED, *busted), hold=HOLD)
+    position = Position.objects.get(client=desk)
+    assert (position.quantity, position.average_cost, position.realised_pnl) == (4, 100, -1)
+    assert (order.filled_quantity, order.average_price, order.fees) == (4, 100, 1)
+    services.record(order, report(order, OrderStatus.FILLED, *busted), hold=HOLD)
+    assert (told("fill_corrected"), Fill.objects.count(), books.mismatches()) == (1, 1, [])
+    order = services.record(order, report(order, OrderStatus.FILLED, part(1, "0"), part(2, "0")), hold=HOLD)
+    assert (held(desk), order.filled_quantity, order.average_price) == (0, 0, None)
+
+
+def test_an_execution_of_nothing_says_nothing(desk: Client, market: None, venue: Venue) -> None:
+    """One that was busted before we knew of it: in a list of fills it is neither missing nor a part of an order."""
+    order = sent(desk, venue, buy("5"))
+    order = services.record(order, report(order, OrderStatus.ACCEPTED), hold=HOLD)
+    assert books.is_booked(None, part(1, "0"))
+    assert outcomes.record_fills(order, [part(1, "0")], hold=HOLD).state == OrderState.OPEN
 
 
 def test_a_fee_that_is_known_later_counts_once(desk: Client, market: None, venue: Venue) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -18,6 +19,7 @@ from pytest_django import Settings
 
 from trading.brokers.adapters.paper import PaperBroker
 from trading.brokers.base import BrokerUnavailable, OrderReport, OutcomeUnknown, Ticket
+from trading.brokers.instruments import Instrument
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.brokers.services import open_paper_account
 from trading.execution import selectors
@@ -245,6 +247,35 @@ def test_a_venue_that_is_down_is_tried_again_from_that_step(desk: Client, monkey
     assert len(calls) == len(set(calls)) + 1
     assert PaperOrder.objects.count() == Order.objects.count()
     _books_agree(desk)
+
+
+@pytest.mark.parametrize(
+    "other", [{"multiplier": Decimal(50)}, {"expiry": date(2030, 12, 20)}, {"currency": "BTC"}], ids=str
+)
+def test_what_is_not_paid_in_full_in_the_account_s_money_is_left_alone(
+    desk: Client, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    """A contract for 50 at 40 is worth 2,000, where 1,000 are allowed; what costs 40 BTC is worth far more."""
+    listed = PaperBroker.instrument
+    symbol = ""
+
+    def instrument(self: PaperBroker, asked: str) -> Instrument:
+        return replace(listed(self, asked), **other) if asked == symbol else listed(self, asked)
+
+    monkeypatch.setattr(PaperBroker, "instrument", instrument)
+    symbol = next(iter(_run("execution-cycle", _other_desk()).returned["targets"]["weights"]))
+    run = _run("execution-cycle", desk)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert symbol in run.returned["targets"]["weights"]
+    assert run.returned["risk"]["left_alone"] == [symbol]
+    sent = set(Order.objects.filter(run_id=run.id).values_list("symbol", flat=True))
+    assert sent == run.returned["targets"]["weights"].keys() - {symbol}
+
+
+def _other_desk() -> Client:
+    client = Client.objects.create(name="Other")
+    open_paper_account(client.id, cash=CASH)
+    return client
 
 
 def test_under_a_halt_a_cycle_ends_with_refusals_that_say_so(desk: Client) -> None:

@@ -88,7 +88,7 @@ def _signed(sign: int, part: Execution) -> tuple[Decimal, Decimal]:
 
 def is_booked(fill: Fill | None, part: Execution) -> bool:
     """Whether ``fill`` is the execution as the venue tells it now."""
-    return fill is not None and not _differs(fill, part)
+    return part.quantity == 0 if fill is None else not _differs(fill, part)
 
 
 def _differs(fill: Fill, part: Execution) -> dict[str, Decimal]:
@@ -109,6 +109,10 @@ def _differs(fill: Fill, part: Execution) -> dict[str, Decimal]:
 
 def _correct(fill: Fill, order: Order, part: Execution) -> None:
     position = _locked(fill.client_id, fill.symbol)
+    if part.quantity == 0:  # busted: it was never traded, which the audit log remembers
+        fill.delete()
+        _replay(position)
+        return
     fill.quantity, fill.fee_quantity = _signed(Side(order.side).sign, part)
     fill.price = part.price
     if fill.fee == 0:
@@ -154,6 +158,7 @@ def _total(order: Order) -> None:
     filled = sum((abs(fill.quantity) for fill in fills), Decimal(0))
     order.filled_quantity = filled
     order.fees = sum((fill.fee for fill in fills), Decimal(0))
+    order.average_price = None
     if filled > 0:
         value = sum((abs(fill.quantity) * fill.price for fill in fills), Decimal(0))
         order.average_price = (value / filled).quantize(SMALLEST)

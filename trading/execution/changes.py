@@ -9,7 +9,7 @@ from django.db import transaction
 from trading.brokers.base import Broker, BrokerError, BrokerRefused
 from trading.execution import trail
 from trading.execution.models import Order
-from trading.execution.outcomes import Hold, move, record
+from trading.execution.outcomes import STALE_AFTER, Hold, move, record, withdraw
 from trading.execution.services import learn
 from trading.execution.states import OrderState
 from trading.risk import services as risk
@@ -45,6 +45,16 @@ def request_cancel(order_id: UUID, *, by: str, now: datetime) -> Order:
 def is_due_to_end(order: Order, now: datetime) -> bool:
     """Whether what is left of it is to be cancelled: somebody wants it gone, or its time is over."""
     return order.cancel_requested_at is not None or (order.expires_at is not None and now >= order.expires_at)
+
+
+def end_stale(client_id: UUID, *, hold: Hold, now: datetime) -> int:
+    """Withdraw what was approved and not sent for so long that nobody sends it any more; how many.
+
+    Otherwise the room of a run that has died would stay reserved until another cycle at the same venue.
+    """
+    left = Order.objects.filter(client_id=client_id, state=OrderState.INTENDED, created_at__lt=now - STALE_AFTER)
+    ended = [withdraw(order, "stale: nobody has sent it, and its price is long gone", hold=hold) for order in left]
+    return sum(order.state == OrderState.WITHDRAWN for order in ended)
 
 
 def cancel_at_venue(order: Order, broker: Broker, *, hold: Hold) -> Order:

@@ -48,7 +48,10 @@ def adopt(difference_id: UUID, *, by: str, reason: str, now: datetime) -> Differ
     order = Order.objects.filter(
         client_id=row.client_id, broker=row.broker, broker_order_id=row.data["broker_order_id"]
     ).first()
-    order = order or _adopted(row, by, now)
+    if order is None:
+        order = _adopted(row, by, now)
+        if order.is_live:
+            outcomes.reserve_again(order)
     if row.kind == DifferenceKind.UNKNOWN_FILL:
         _take_in(order, _execution(row))
     trail.note("adopted", order, by=by, difference=row.id)

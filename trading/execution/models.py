@@ -51,6 +51,9 @@ class Order(models.Model):
     missed_at = models.DateTimeField(
         null=True, blank=True, help_text="When the venue was first asked for it past its booking horizon, and had none."
     )
+    is_sent_for_good = models.BooleanField(
+        default=False, db_default=False, help_text="Its adapter has sent it, or may have, and sends it no more."
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -11,12 +11,13 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from trading.brokers.base import Execution, OrderReport, OrderStatus, TimeInForce
+from trading.brokers.base import Execution, OrderReport, OrderStatus, Side, TimeInForce
 from trading.execution import differences, trail
 from trading.execution.books import Booked, book
 from trading.execution.models import DifferenceKind, Order
 from trading.execution.states import AT_VENUE, ENDED, LIVE, NEVER_TAKEN, TRANSITIONS, OrderState, check
 from trading.risk import services as risk
+from trading.risk.limits import Proposal
 
 log = structlog.get_logger("quantum.execution")
 
@@ -65,7 +66,7 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
         after = _after(locked, report, timezone.now())
         if after in TRANSITIONS[before]:
             move(locked, after)
-        _release(locked)
+        _release(locked, before)
         _tell(locked, before, booked)
     return locked
 
@@ -79,19 +80,34 @@ def record_fills(order: Order, executions: Sequence[Execution], *, hold: Hold) -
         locked.save(update_fields=["filled_quantity", "average_price", "fees"])
         is_all = locked.filled_quantity >= locked.quantity
         after = OrderState.FILLED if is_all else OrderState.PARTIALLY_FILLED
-        if after in TRANSITIONS[before] and (is_all or before in AT_VENUE or before in NEVER_TAKEN):
+        if (
+            locked.filled_quantity > 0
+            and after in TRANSITIONS[before]
+            and (is_all or before in AT_VENUE or before in NEVER_TAKEN)
+        ):
             move(locked, after)
-        _release(locked)
+        _release(locked, before)
         _tell(locked, before, booked)
     return locked
 
 
-def _release(order: Order) -> None:
-    """Keep reserved only what may still come of it."""
+def reserve_again(order: Order) -> None:
+    """Count what may still come of an order that is open at its venue and for which nothing is reserved.
+
+    Without a review, for it is there already: what is reviewed from now on finds that much less room.
+    """
+    proposal = Proposal(order.symbol, Side(order.side), order.left, order.reference_price, order.previous_price)
+    risk.count(order.client_id, order.client_order_id, proposal)
+
+
+def _release(order: Order, before: OrderState) -> None:
+    """Keep reserved only what may still come of it, and again what was freed too early."""
     if order.state in ENDED:
         risk.settle(order.client_order_id)
         return
     risk.answered(order.client_order_id)
+    if before in NEVER_TAKEN and order.left > 0:
+        reserve_again(order)
     if order.filled_quantity > 0:
         risk.keep(order.client_order_id, order.left)
 

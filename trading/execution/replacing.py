@@ -21,7 +21,7 @@ from trading.brokers.base import (
     TimeInForce,
 )
 from trading.brokers.instruments import Quote
-from trading.execution import services, trail
+from trading.execution import changes, services, trail
 from trading.execution.differences import blocking
 from trading.execution.exposure import BOOK
 from trading.execution.models import Order
@@ -94,6 +94,8 @@ def replace(
         old = Order.objects.select_for_update(no_key=True).get(id=order.id)
         if old.state not in REPLACEABLE or old.order_type != OrderType.LIMIT:
             raise NotReplaceable(f"it is {old.get_state_display().lower()}: only an open limit order is replaced")
+        if changes.is_due_to_end(old, timezone.now()):
+            raise NotReplaceable("it is being cancelled: nothing is put in its place")
         new, answer = _intend(old, quantity, limit_price, quote)
         trail.note("replacement_intended", new, replaces=old.client_order_id, by=by, state=new.state)
     if isinstance(answer, risk.Refusal):
@@ -155,10 +157,15 @@ def _send(new: Order, old: Order, approval: risk.ApprovedOrder, broker: Broker, 
             return withdraw(new, f"{lock.refusal.limit}: {lock.refusal.breach.message}", hold=hold)
         sent_at = timezone.now()
         with hold():
-            is_ours = move(new, OrderState.SENT, sent_at=sent_at)
+            # Whoever wants it gone from here on finds the new one, which is sent.
+            standing = Order.objects.select_for_update(no_key=True).get(id=old.id)
+            is_wanted = not changes.is_due_to_end(standing, sent_at)
+            is_ours = is_wanted and move(new, OrderState.SENT, sent_at=sent_at)
             if is_ours:
                 lock.leaves(new.client_order_id, sent_at + SEND_WITHIN)
                 trail.sent(new)
+        if not is_wanted:
+            return withdraw(new, "the order that it was to replace is being cancelled", hold=hold)
         if not is_ours:  # somebody has cancelled it meanwhile
             new.refresh_from_db()
             return new

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -93,6 +94,21 @@ def instruments(broker: Broker, symbols: Iterable[str]) -> dict[str, Instrument]
         except BrokerRefused as error:
             if error.code != "unknown_symbol":
                 raise
+    return found
+
+
+def paid_in_full(broker: Broker, listed: Mapping[str, Instrument]) -> dict[str, Instrument]:
+    """Those of which one unit costs its price in the account's money, as a plan and the books take it.
+
+    Left out is what would be planned, reviewed and booked at a part of its worth or at a multiple: a contract for more
+    or less than one unit, what ends and is not paid for when it is bought, a price in other money.
+    """
+    found = {}
+    for symbol, instrument in listed.items():
+        if instrument.multiplier == 1 and instrument.expiry is None and instrument.currency == broker.currency:
+            found[symbol] = instrument
+        else:
+            log.warning("order.not_paid_in_full", symbol=symbol, broker=broker.name, currency=instrument.currency)
     return found
 
 
@@ -243,10 +259,10 @@ def _send(order: Order, approval: risk.ApprovedOrder, broker: Broker, hold: Hold
             raise
         except BrokerError as error:  # anything else may have happened after the order was taken
             log.warning("order.unknown", client_order_id=order.client_order_id, error=str(error))
-            is_first = was_sent and error.code == ALREADY_SENT
-            return mark_unknown(
-                order, str(error), hold=hold, is_over=True, **({"sent_at": sent_before} if is_first else {})
-            )
+            nothing_sent: dict[str, Any] = {}
+            if error.code == ALREADY_SENT:  # an earlier call has, or may have; asking for it is all that is left
+                nothing_sent = {"is_sent_for_good": True, "sent_at": sent_before if was_sent else order.sent_at}
+            return mark_unknown(order, str(error), hold=hold, is_over=True, **nothing_sent)
         return record(order, report, hold=hold)
 
 
@@ -311,7 +327,8 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
             return give_up(order, "the venue has none, and would have shown it by now: asked twice", hold=hold)
     reason = "the venue does not show it, which is no proof that it has not taken it"
     order = mark_unknown(order, reason, hold=hold, missed_at=missed_at)
-    may_send = broker.capabilities.deduplicates_client_ids and not (is_acknowledged(order) or replaces(order))
+    may_send = broker.capabilities.deduplicates_client_ids and not order.is_sent_for_good
+    may_send = may_send and not (is_acknowledged(order) or replaces(order))
     if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
         answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):

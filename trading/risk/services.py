@@ -128,6 +128,22 @@ def keep(client_order_id: str, quantity: Decimal) -> None:
     kept.filter(quantity__lt=-quantity).update(quantity=-quantity)
 
 
+def count(client_id: UUID, client_order_id: str, proposal: Proposal) -> None:
+    """Reserve what an order may come to that nobody asks about, as it is at its venue; once, in a transaction."""
+    Reservation.objects.get_or_create(
+        client_order_id=client_order_id,
+        defaults={
+            "client_id": client_id,
+            "symbol": proposal.symbol,
+            "quantity": proposal.signed_quantity,
+            "price": proposal.price,
+            "multiplier": proposal.multiplier,
+            "unit_delta": proposal.unit_delta,
+            "is_autonomous": proposal.is_autonomous,
+        },
+    )
+
+
 def settle(client_order_id: str) -> None:
     """Free what was reserved for an order whose outcome is known."""
     Reservation.objects.filter(client_order_id=client_order_id).delete()

@@ -153,7 +153,8 @@ def _followed(ask: Callable[[], T]) -> T:
 def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
     """Plan the orders that lead to the targets, review each, and store it as an intent or a refusal.
 
-    What earlier runs left open is settled first; a symbol in which an order remains unknown is left alone.
+    What earlier runs left open is settled first. A symbol in which an order remains unknown is left alone, and so are
+    futures, options and what is paid in other money than the account's: no cycle can tell what they are worth.
     """
     with _broker(ctx) as broker:
         if not ctx.dry_run:  # a venue is asked outside transactions, and a dry run is inside one
@@ -163,8 +164,11 @@ def risk(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         held = selectors.held_at(ctx.client_id, broker.name)
         wanted = ctx.returned["targets"]["weights"]
         with _told_apart():
-            instruments = services.instruments(broker, {*held, *wanted})
+            listed = services.instruments(broker, {*held, *wanted})
+            instruments = services.paid_in_full(broker, listed)
         quotes = services.quotes(broker, instruments)
+    apart = listed.keys() - instruments.keys()
+    held = {symbol: units for symbol, units in held.items() if symbol not in apart}
     weights = {symbol: Decimal(weight) for symbol, weight in wanted.items()}
     prices = services.prices(broker.name, {*held, *weights}, quotes)
     untraded = {*held, *weights} - instruments.keys()

@@ -6,7 +6,7 @@ from typing import Any
 from trading.brokers import registry
 from trading.brokers.accounts import open_session
 from trading.brokers.base import BrokerError
-from trading.execution import reconciliation
+from trading.execution import changes, reconciliation
 from trading.jobs.context import StepContext
 from trading.jobs.outcomes import Snooze
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
@@ -19,6 +19,7 @@ SOON = timedelta(seconds=5)
 
 def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
     """Ask every venue at which the client has an account or orders; what it was like at each."""
+    changes.end_stale(ctx.client_id, hold=ctx.transaction, now=ctx.now)
     found: dict[str, Any] = {}
     unknown = settling = 0
     for name in reconciliation.venues(ctx.client_id):
