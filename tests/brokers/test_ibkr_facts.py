@@ -1,15 +1,16 @@
 """What is made of the wire of Interactive Brokers: symbols, books, greeks, pacing, order ids, the line to workers."""
 
+import asyncio
 import math
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,7 +27,8 @@ from trading.brokers.adapters.ibkr.broker import IbkrBroker
 from trading.brokers.adapters.ibkr.figures import sane_greeks
 from trading.brokers.adapters.ibkr.login import IbkrCredentials, dumped, key_of
 from trading.brokers.adapters.ibkr.pacing import HistoryPace
-from trading.brokers.adapters.ibkr.store import Lease, LeaseLost
+from trading.brokers.adapters.ibkr.store import Known, Lease, LeaseLost
+from trading.brokers.adapters.ibkr.trader import Trader
 from trading.brokers.base import (
     BrokerError,
     BrokerRefused,
@@ -201,6 +203,32 @@ def test_what_the_venue_tells_no_more_is_let_go_of_when_it_has_ended() -> None:
     assert [books.by_ref(f"qt-{number}") is not None for number in (1, 2, 3)] == [False, True, True]
     assert sorted(books.parts) == ["0000e0d5.02.01", "0000e0d5.03.01"]
     assert all(books.is_told_whole(fact) for fact in books.facts.values())
+
+
+@pytest.mark.parametrize(
+    ("claimed", "kind", "code"),
+    [(timedelta(hours=1), BrokerUnavailable, "not_shown"), (timedelta(hours=11), BrokerRefused, "out_of_reach")],
+)
+def test_an_order_of_yesterday_that_is_shown_no_more_does_not_silence_the_account(
+    claimed: timedelta, kind: type[BrokerError], code: str
+) -> None:
+    """It is 10:00 in New York. Who asks for all orders goes on after a refusal, and ends at a venue that is away."""
+    now = datetime(2026, 11, 20, 15, tzinfo=UTC)
+    books = Books()
+    books.open_order(3, contract(), order(), told("Submitted"))
+    books.shown_open.clear()
+
+    async def refresh() -> None: ...
+
+    async def stored(read: Callable[[], Any]) -> Any:
+        return read()
+
+    link = cast("Any", SimpleNamespace(refresh=refresh))
+    lease = cast("Any", SimpleNamespace(known=lambda ref: Known(3, now - claimed, "")))
+    trader = Trader(link, books, cast("Any", None), lease, stored, lambda: now)
+    with pytest.raises(kind) as error:
+        asyncio.run(trader.order("qt-1"))
+    assert error.value.code == code
 
 
 def test_the_orders_of_another_account_are_not_ours() -> None:

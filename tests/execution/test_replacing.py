@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
@@ -19,6 +20,7 @@ from trading.execution.models import Order
 from trading.execution.planning import Planned
 from trading.execution.replacing import NotReplaceable, replace
 from trading.execution.states import OrderState
+from trading.marketdata.models import Candle
 from trading.risk import services as risk
 from trading.risk.models import Reservation
 from trading.risk.switches import set_switches
@@ -113,6 +115,26 @@ def test_what_does_not_grow_passes_a_limit_that_has_become_stricter(
     new = instead(old, paper, "4")
     assert (new.state, reserved()) == (OrderState.OPEN, {new.client_order_id: 4})
     assert instead(new, paper, "4", "95").state == OrderState.REFUSED, "more money is growth too"
+
+
+def test_a_price_that_is_worse_is_reviewed_however_small_the_order(desk: Client, paper: Paper) -> None:
+    """5 at 90 are 450; 1 at 400 is less in units and in money, and 300 % away from the close of 100."""
+    old = resting(desk, paper)
+    refused = instead(old, paper, "1", "400")
+    assert (refused.state, refused.reason.split(":")[0]) == (OrderState.REFUSED, "QT_MAX_PRICE_MOVE_PCT")
+    assert reserved() == {old.client_order_id: 5}
+    near = instead(old, paper, "1", "95")
+    assert (near.state, reserved()) == (OrderState.OPEN, {near.client_order_id: 1})
+
+
+def test_a_price_is_compared_with_the_close_before_now(desk: Client, paper: Paper, settings: Settings) -> None:
+    """It was sent beside closes of 100, which have become 200: 190 is 5 % away, and 120 is 40 %."""
+    settings.QT_MAX_PRICE_MOVE_PCT = Decimal(20)
+    old = resting(desk, paper)
+    Candle.objects.filter(symbol="AAA").update(open=200, high=200, low=200, close=200)
+    cache.clear()
+    assert instead(old, paper, "6", "120").state == OrderState.REFUSED
+    assert instead(old, paper, "3", "190").state != OrderState.REFUSED
 
 
 def test_what_somebody_wants_gone_is_not_replaced(desk: Client, paper: Paper) -> None:

@@ -127,6 +127,22 @@ def test_the_breaker_opens_at_the_third_loss_in_a_row_and_stays_open(desk: Clien
     assert refused(intend(desk, buy())[0]) == "QT_BREAKER_LOSSES"
 
 
+def test_a_loss_in_many_parts_counts_as_one(desk: Client) -> None:  # noqa: F811
+    """Three orders that each lose 40 times 15 are three losses of 600 in a row."""
+    orders = intend(desk, *[buy("1")] * 3)
+    now = datetime.now(UTC)
+    Fill.objects.bulk_create(
+        Fill(
+            client=desk, order=order, broker="venue", execution_id=f"{number}-{part}", symbol="AAA", quantity=D(-1),
+            price=D(100), fee=D(0), realised_pnl=D(-15), time=now + timedelta(seconds=number, milliseconds=part),
+        )
+        for number, order in enumerate(orders)
+        for part in range(40)
+    )  # fmt: skip
+    assert read_book(desk.id).results == (D(-600), D(-600), D(-600))
+    assert refused(intend(desk, buy(symbol="BBB", price="50"))[0]) == "QT_BREAKER_LOSSES"
+
+
 def test_an_index_answers_for_what_closed_something(desk: Client) -> None:  # noqa: F811
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")

@@ -142,6 +142,10 @@ def test_the_admin_shows_them(alpha: Client) -> None:
     mark = Reconciliation.objects.create(
         client=alpha, broker="paper", fills_since=timezone.now(), tried_at=datetime(2026, 11, 20, tzinfo=UTC)
     )
+    Reconciliation.objects.create(
+        client=order.client, broker="paper", fills_since=timezone.now(), tried_at=timezone.now(),
+        checked_at=timezone.now(),
+    )  # fmt: skip
     for model, key in (("difference", row.id), ("reconciliation", mark.id), ("adjustment", None)):
         assert browser.get(f"/admin/execution/{model}/").status_code == 200
         if key is not None:
@@ -153,4 +157,4 @@ def test_the_admin_shows_them(alpha: Client) -> None:
     metrics = Browser().get("/metrics", REMOTE_ADDR="127.0.0.1").content.decode()
     assert 'order_differences{kind="position"} 1.0' in metrics
     assert 'orders_live{state="open"} 1.0' in metrics
-    assert 'reconciliation_age_seconds{broker="paper"} -1.0' in metrics
+    assert 'reconciliation_age_seconds{broker="paper"} -1.0' in metrics, "Alpha's was never compared"

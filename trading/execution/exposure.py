@@ -12,8 +12,8 @@ from trading.marketdata.services import DAILY
 from trading.risk.limits import Book
 from trading.risk.state import BookQuery
 
-RESULTS = 64
-"""How many of the last fills that closed something are looked at for losses in a row."""
+RESULTS = 256
+"""How many of the last fills that closed something are looked at for losses in a row: an order may have dozens."""
 
 # What the condition on realised_pnl says is that of the index trades_closing: a fill that only opens costs its fee.
 # Times are compared with what stays the same for a statement, so that an index finds them.

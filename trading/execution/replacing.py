@@ -30,6 +30,7 @@ from trading.execution.planning import client_order_id
 from trading.execution.states import OrderState
 from trading.jobs.models import JobRun
 from trading.jobs.services import enqueue
+from trading.marketdata import selectors as market
 from trading.risk import services as risk
 from trading.risk.limits import Breach, Proposal
 
@@ -110,6 +111,8 @@ def _intend(
     old: Order, quantity: Decimal, limit_price: Decimal, quote: Quote
 ) -> tuple[Order, risk.ApprovedOrder | risk.Refusal]:
     side = Side(old.side)
+    known = market.quote(old.symbol)
+    previous = old.previous_price if known is None else known.previous
     number = Order.objects.filter(run_id=old.id).count() + 1
     own = client_order_id(old.client_id, old.id, number)
     proposal = Proposal(
@@ -117,7 +120,7 @@ def _intend(
         side,
         quantity,
         limit_price,
-        old.previous_price,
+        previous,
         bid=quote.bid,
         ask=quote.ask,
         is_autonomous=False,
@@ -143,7 +146,7 @@ def _intend(
         time_in_force=TimeInForce(old.time_in_force),
         expires_at=old.expires_at,
         reference_price=limit_price,
-        previous_price=old.previous_price,
+        previous_price=previous,
         state=OrderState.REFUSED if refused else OrderState.INTENDED,
         reason=f"{answer.limit}: {answer.breach.message}"[:300] if isinstance(answer, risk.Refusal) else "",
         finished_at=timezone.now() if refused else None,

@@ -105,12 +105,13 @@ class LedgerCollector(Collector):
             standing.add_metric([kind], kinds.get(kind, 0))
         age = GaugeMetricFamily(
             "reconciliation_age_seconds",
-            "Since the last full comparison, at worst; -1: none yet.",
+            "Since the last full comparison, at worst; -1: of an account there has been none yet.",
             labels=["broker"],
         )
-        oldest = Reconciliation.objects.order_by().values_list("broker").annotate(at=Min("checked_at"))
-        for broker, at in oldest:
-            age.add_metric([broker], -1 if at is None else (timezone.now() - at).total_seconds())
+        accounts = Reconciliation.objects.order_by().values_list("broker")
+        for broker, at, number, compared in accounts.annotate(Min("checked_at"), Count("id"), Count("checked_at")):
+            is_known = at is not None and compared == number  # the least of them passes over those without any
+            age.add_metric([broker], (timezone.now() - at).total_seconds() if is_known else -1)
         yield from (live, standing, age)
 
     def _audit(self) -> Iterator[Metric]:

@@ -97,8 +97,8 @@ def review_instead(
     """Review an order that is to stand in the place of the order ``of``, which never stands beside it.
 
     What was reserved for that one makes room here, and stays reserved too until it is known which of the two stands.
-    An order that comes to no more, in units and in money, passes whatever the limits say; the switches stop it all
-    the same. In a transaction, as `review`.
+    An order that comes to no more, in units and in money, at a price that is no worse for the account, passes whatever
+    the limits say; the switches stop it all the same. In a transaction, as `review`.
     """
     state = locked(client_id, book)
     old = Reservation.objects.filter(client_id=client_id, client_order_id=of).first()
@@ -106,8 +106,11 @@ def review_instead(
         return Refusal("reservation", Breach("none", str(proposal), f"nothing is reserved for {of}"))
     may_come_to = abs(old.quantity), abs(old.quantity) * old.price
     comes_to = proposal.quantity, proposal.quantity * proposal.price
-    if (old.quantity > 0) == (proposal.signed_quantity > 0) and all(
-        new <= before for new, before in zip(comes_to, may_come_to, strict=True)
+    is_no_worse = proposal.side.sign * (proposal.price - old.price) <= 0
+    if (
+        is_no_worse
+        and (old.quantity > 0) == (proposal.signed_quantity > 0)
+        and all(new <= before for new, before in zip(comes_to, may_come_to, strict=True))
     ):
         proposal = replace(proposal, is_autonomous=proposal.is_autonomous and old.is_autonomous)
         refusal = _switches(state.guard, proposal)

@@ -221,20 +221,20 @@ class Trader:
         """The order of that id, by the venue's lists of now."""
         await self.link.refresh()
         fact = self.books.by_ref(client_order_id)
-        if fact is not None:
-            if fact.has_ended or fact.perm_id in self.books.shown_open:
-                return await self._whole(fact)
-            raise self._unavailable("order", "not_shown", "the venue shows this order no more, and not how it ended")
+        if fact is not None and (fact.has_ended or fact.perm_id in self.books.shown_open):
+            return await self._whole(fact)
         known: Known | None = await self.stored(lambda: self.lease.known(client_order_id))
+        if known is not None and not known.refusal and known.claimed_at < self._day_began():
+            message = "the venue shows orders of the current day alone: look at the account's statement"
+            raise self._refused("order", "out_of_reach", message)
+        if fact is not None:
+            raise self._unavailable("order", "not_shown", "the venue shows this order no more, and not how it ended")
         if any(part.ref == client_order_id for part in self.books.parts.values()):
             raise self._unavailable("order", "not_shown", "the venue shows executions of this order, but not the order")
         if known is None:
             return None
         if known.refusal:
             return OrderReport(client_order_id, "", OrderStatus.REJECTED, reason=known.refusal)
-        if known.claimed_at < self._day_began():
-            message = "the venue shows orders of the current day alone: look at the account's statement"
-            raise self._refused("order", "out_of_reach", message)
         return None
 
     async def cancel(self, client_order_id: str) -> OrderReport:
