@@ -137,6 +137,14 @@ def test_a_busted_execution_was_never_traded(desk: Client, market: None, venue: 
     assert (held(desk), order.filled_quantity, order.average_price) == (0, 0, None)
 
 
+def test_what_is_taken_back_of_an_open_order_may_be_traded_yet(desk: Client, market: None, venue: Venue) -> None:
+    order = sent(desk, venue, buy("5"))
+    for quantity, left in (("2", 3), ("1", 4), ("0", 5)):
+        status = OrderStatus.PARTIALLY_FILLED if left < 5 else OrderStatus.ACCEPTED
+        order = services.record(order, report(order, status, part(1, quantity)), hold=HOLD)
+        assert (order.state, order.left, reserved(order)) == (OrderState.PARTIALLY_FILLED, left, left)
+
+
 def test_an_execution_of_nothing_says_nothing(desk: Client, market: None, venue: Venue) -> None:
     """One that was busted before we knew of it: in a list of fills it is neither missing nor a part of an order."""
     order = sent(desk, venue, buy("5"))

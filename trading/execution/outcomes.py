@@ -66,7 +66,7 @@ def record(order: Order, report: OrderReport, *, hold: Hold) -> Order:
         after = _after(locked, report, timezone.now())
         if after in TRANSITIONS[before]:
             move(locked, after)
-        _release(locked, before)
+        _release(locked, before, booked)
         _tell(locked, before, booked)
     return locked
 
@@ -86,7 +86,7 @@ def record_fills(order: Order, executions: Sequence[Execution], *, hold: Hold) -
             and (is_all or before in AT_VENUE or before in NEVER_TAKEN)
         ):
             move(locked, after)
-        _release(locked, before)
+        _release(locked, before, booked)
         _tell(locked, before, booked)
     return locked
 
@@ -100,13 +100,15 @@ def reserve_again(order: Order) -> None:
     risk.count(order.client_id, order.client_order_id, proposal)
 
 
-def _release(order: Order, before: OrderState) -> None:
+def _release(order: Order, before: OrderState, booked: Booked) -> None:
     """Keep reserved only what may still come of it, and again what was freed too early."""
     if order.state in ENDED:
         risk.settle(order.client_order_id)
         return
     risk.answered(order.client_order_id)
-    if before in NEVER_TAKEN and order.left > 0:
+    if booked.corrected:  # to less, perhaps: that may be traded yet
+        risk.settle(order.client_order_id)
+    if (before in NEVER_TAKEN or booked.corrected) and order.left > 0:
         reserve_again(order)
     if order.filled_quantity > 0:
         risk.keep(order.client_order_id, order.left)
