@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.jobs import sample
 from tests.jobs.conftest import Broker, Hands, expire_lease, make_due
 from trading.core.scope import platform_scope
+from trading.execution import exposure
 from trading.jobs import context, ledger, runner, services, upkeep
 from trading.jobs.models import JobAttempt, JobRun
 from trading.jobs.outcomes import LeaseLost, RunCancelled
@@ -145,6 +146,27 @@ def test_a_held_run_is_found_by_its_key_however_few_runs_there_were_when_that_wa
         assert "job_runs_pkey" in plan
         assert "job_runs_leases" not in plan
         assert "Seq Scan on job_" not in plan
+
+
+def test_what_is_looked_for_per_run_or_client_is_found_so_whatever_the_planner_knew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans: list[str] = []
+
+    def explained(statement: LiteralString, values: Mapping[str, Any]) -> list[ledger.Row]:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")  # tables of no rows at all
+            cursor.execute(f"EXPLAIN {statement}", values)
+            plans.append("\n".join(line for (line,) in cursor.fetchall()))
+        return [{"trades": 0}]
+
+    monkeypatch.setattr(upkeep, "execute", explained)
+    monkeypatch.setattr(exposure, "_one", lambda statement, values: explained(statement, values)[0])
+    upkeep.prune(ended_before=ledger.database_now(), limit=1)
+    exposure.traded(ledger.database_now())
+    pruned, traded = plans
+    assert "(run_id = ANY" in pruned
+    assert "(client_id = c.id)" in traded
 
 
 def test_a_holder_that_woke_up_late_changes_nothing() -> None:

@@ -246,6 +246,7 @@ def mend_joins() -> list[Row]:
 
 def prune(*, ended_before: datetime, limit: int) -> int:
     """Delete runs that ended before then, with those that they started and all attempts; how many."""
+    # Attempts are found by a list of runs: joined, a plan made while the tables were empty reads all of them.
     rows = execute(
         """
         WITH RECURSIVE old AS (
@@ -256,7 +257,7 @@ def prune(*, ended_before: datetime, limit: int) -> int:
         ), family AS (
             SELECT id FROM old UNION SELECT c.id FROM job_runs c JOIN family f ON c.parent_id = f.id
         ), attempts AS (
-            DELETE FROM job_attempts a USING family f WHERE a.run_id = f.id
+            DELETE FROM job_attempts WHERE run_id = ANY (ARRAY(SELECT id FROM family))
         )
         DELETE FROM job_runs r USING family f WHERE r.id = f.id RETURNING r.id
         """,
