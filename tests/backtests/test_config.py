@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -84,6 +85,8 @@ def test_another_meaning_has_another_hash(fields: dict[str, Any]) -> None:
     ("fields", "loc"),
     [
         ({"colour": "red"}, ["colour"]),
+        ({"seed": 2**60}, ["seed"]),
+        ({"indicators": [{"name": "sma", "params": {"window": 2**70}}]}, ["indicators", 0, "params", "window"]),
         ({"strategy": {"name": "dual_sma", "speed": 1}}, ["strategy", "speed"]),
         ({"execution": {"fee_bps": -1}}, ["execution", "fee_bps"]),
         ({"execution": {"fee_bps": True}}, ["execution", "fee_bps"]),
@@ -189,3 +192,10 @@ def test_what_a_strategy_leaves_out_is_taken_from_the_indicator_of_its_name() ->
     assert parse(named).strategy.params == {"fast": 5, "slow": 20, "short": False}
     said = changed(indicators=named["indicators"], strategy={"name": "dual_sma", "params": {"fast": 6}})
     assert parse(said).strategy.params == {"fast": 6, "slow": 20, "short": False}
+
+
+@pytest.mark.parametrize("end", ["20241231", "2025-W01-2", "2024-12-31"])
+def test_a_day_is_used_whole_however_it_is_written(end: str) -> None:
+    """2024-12-31 is the Tuesday of the first week of 2025; each is the day and not its first moment."""
+    config = parse(changed(end=end))
+    assert (config.end, config.until) == ("2024-12-31", datetime(2025, 1, 1, tzinfo=UTC))

@@ -186,3 +186,24 @@ def test_metrics_are_those_of_the_arrays(bars, seed, account):
         expected["mean_trade"] = closed["return"].mean()
     for name, value in expected.items():
         np.testing.assert_allclose(getattr(metrics, name), value, rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_rounding_is_no_order():
+    """All of the equity in one symbol: bringing it back to its size at every bar orders only what gaps have left."""
+    bars = walk(500, 1, seed=1)
+    level = Bars(bars.time, *[bars.close] * 4, bars.volume)
+    result = simulate_account(level, np.ones(500), Account(rebalance="always"))
+    assert (np.abs(result.fills["quantity"]) * 1e9 > result.fills["position"]).all()
+    assert len(result.fills) < 10
+
+
+def test_no_trade_of_nothing_when_others_have_taken_the_cash():
+    """Shares that add up to twice the cash: whoever comes last finds what rounding left, which buys nothing."""
+    bars = walk(400, 3, seed=5)
+    rng = np.random.Generator(np.random.PCG64(6))
+    for _ in range(20):
+        wished = rng.choice([0.0, 1.0, -1.0, np.nan], bars.close.shape)
+        account = Account(sizing=FixedFraction(2.0), costs=Costs(fee_bps=10, slippage=SpreadPct(0.002)))
+        result = simulate_account(bars, wished, account)
+        notional = result.trades["quantity"] * result.trades["entry_price"]
+        assert notional.min() > 1e-9 * result.equity.min()

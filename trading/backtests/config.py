@@ -5,6 +5,7 @@ one canonical JSON, and so one hash, however they were written.
 """
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -57,6 +58,8 @@ DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 def _moment(text: str) -> str:
     """A day as it is, a time in UTC to the microsecond."""
     try:
+        with suppress(ValueError):
+            text = date.fromisoformat(text).isoformat()  # also 20240131, which is a day and not its first moment
         moment = datetime.fromisoformat(text)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         if not FIRST_YEAR <= moment.year <= LAST_YEAR:

@@ -43,6 +43,8 @@ def parse(value: Mapping[str, Any]) -> RunConfig:
         config = RunConfig.model_validate_json(json.dumps(whole_numbers(value), allow_nan=False))
     except ValidationError as error:
         raise InvalidConfig(faults(error)) from None
+    except InvalidConfig:
+        raise
     except ValueError as error:
         raise InvalidConfig([{"loc": [], "message": str(error)}]) from None
     return _completed(config)
@@ -57,16 +59,19 @@ def _errors(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False, include_context=False, include_input=False))
 
 
-def whole_numbers(value: Any) -> Any:
-    """``value`` with 5 for 5.0: JSON has one kind of number. Raises ``ValueError`` for one past what a double holds."""
+def whole_numbers(value: Any, loc: Loc = ()) -> Any:
+    """``value`` with 5 for 5.0: JSON has one kind of number. Raises `InvalidConfig` for one past what a double holds.
+
+    ``loc`` is where it stands.
+    """
     if isinstance(value, Mapping):
-        return {name: whole_numbers(item) for name, item in value.items()}
+        return {name: whole_numbers(item, [*loc, name]) for name, item in value.items()}
     if isinstance(value, list):
-        return [whole_numbers(item) for item in value]
+        return [whole_numbers(item, [*loc, place]) for place, item in enumerate(value)]
     if isinstance(value, float) and value.is_integer() and abs(value) <= canonical.LARGEST_INTEGER:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > canonical.LARGEST_INTEGER:
-        raise ValueError(f"a number past {canonical.LARGEST_INTEGER}")
+        raise _fault(loc, f"must be a number within ±{canonical.LARGEST_INTEGER}")
     return value
 
 

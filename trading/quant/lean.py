@@ -8,7 +8,7 @@ way, `trading.quant.simulation`, and so does an account that is ruined.
 import numpy as np
 
 from trading.quant.kernels import Floats, kernel
-from trading.quant.orders import floor_nb
+from trading.quant.orders import floor_nb, near_nb, room_nb
 from trading.quant.performance import (
     CLOSED,
     FEES,
@@ -80,7 +80,7 @@ def lean_nb(
         quantity = floor_nb(abs(weight) * stretch[end - start] / (close[end] * multiplier), lot)
         goal = quantity if weight > 0.0 else -quantity if weight < 0.0 else 0.0
         start = end + 1
-        if goal == held:
+        if near_nb(goal, held):
             # Valued as before from here on; the next stretch begins with the next bar.
             continue
         reference = open_[start]
@@ -97,8 +97,8 @@ def lean_nb(
             cost = (price - reference) * side + price * terms.fee
             left -= closing * multiplier * cost
             carried -= closing * multiplier * reference
-            room = terms.max_leverage * left - carried
-            limit = max(0.0, room / (multiplier * (reference + terms.max_leverage * cost)))
+            room = room_nb(terms.max_leverage * left, carried)
+            limit = room / (multiplier * (reference + terms.max_leverage * cost))
             if amount - closing > limit:
                 amount = closing + floor_nb(limit, lot)
                 whole = False

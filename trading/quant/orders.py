@@ -5,6 +5,22 @@ import numpy as np
 from trading.quant.kernels import Floats, Integers, kernel
 from trading.quant.records import SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING, Records, Terms
 
+DUST = 1e-12
+"""Of the position or of the equity: what is smaller is the rounding of a sum, and no order."""
+
+
+@kernel
+def room_nb(most: float, gross: float) -> float:
+    """What the gross notional may still grow by up to ``most``; nothing where rounding alone has left it."""
+    room = most - gross
+    return room if room > DUST * most else 0.0
+
+
+@kernel
+def near_nb(goal: float, held: float) -> bool:
+    """Whether a position is what is wished for, but for rounding."""
+    return abs(goal - held) <= DUST * abs(held)
+
 
 @kernel
 def floor_nb(quantity: float, lot: float) -> float:
@@ -44,8 +60,8 @@ def affordable_nb(
     cost = (price - reference) * side + price * terms.fee
     equity -= closing * multiplier[s] * cost
     gross -= closing * multiplier[s] * reference
-    room = terms.max_leverage * equity - gross
-    quantity: float = max(0.0, room / (multiplier[s] * (reference + terms.max_leverage * cost)))
+    room = room_nb(terms.max_leverage * equity, gross)
+    quantity: float = room / (multiplier[s] * (reference + terms.max_leverage * cost))
     return quantity
 
 
@@ -247,6 +263,8 @@ def decide_nb(
             if not np.isnan(weight):
                 quantity = floor_nb(abs(weight) * equity / (state.last * multiplier[s]), lot[s])
                 state.goal = quantity if weight > 0.0 else -quantity if weight < 0.0 else 0.0
+                if near_nb(state.goal, state.quantity):
+                    state.goal = state.quantity
                 state.acted = target
                 state.blocked = False
                 state.working = state.goal != state.quantity

@@ -100,6 +100,13 @@ def test_a_random_search_draws_points_of_the_grid_by_its_seed() -> None:
             "let 'from' be at most 'to'",
         ),
         ({"parameters": {"fast": {"from": 1, "to": 9999, "step": 1}}}, ["parameters", "fast"], "at most"),
+        (
+            {"parameters": {"fast": {"from": -1e308, "to": 1e308, "step": 1e308}}},
+            ["parameters", "fast", "from"],
+            "greater than or equal to -9007199254740991",
+        ),
+        ({"parameters": {"fast": [2**70]}}, ["parameters", "fast", 0], "within ±9007199254740991"),
+        ({"parameters": {f"risk.{'a.' * 9000}a": [1]}}, ["parameters"], "at most 100 characters"),
         ({"parameters": {"fast": [5], "strategy.params.fast": [6]}}, ["parameters", "strategy.params.fast"], "twice"),
         ({"parameters": {"symbol.x": ["A"]}}, ["parameters", "symbol.x"], "cannot be varied"),
         ({"parameters": {"risk.model": ["kelly_fraction"]}}, ["parameters", "risk.model"], "cannot be varied"),

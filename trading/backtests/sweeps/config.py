@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import numpy as np
-from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
 
 from trading.backtests import canonical, parsing
 from trading.backtests.config import Execution, Part, Risk, RunConfig, Strategy, Validation
@@ -18,6 +18,7 @@ from trading.backtests.strategy import BrokenStrategy
 MOST_POINTS: Final = 20_000
 MOST_AXES: Final = 8
 MOST_VALUES: Final = 1_000
+LARGEST: Final = canonical.LARGEST_INTEGER
 SECTIONS: Final = ("strategy.params.", "risk.", "execution.")
 Objective = Literal["sharpe", "sortino", "calmar", "total_return", "cagr"]
 OBJECTIVES: Final[tuple[str, ...]] = get_args(Objective)
@@ -33,21 +34,22 @@ class Steps(Part):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
-    first: Annotated[int | float, Field(alias="from")]
-    last: Annotated[int | float, Field(alias="to")]
-    step: Annotated[int | float, Field(gt=0)]
+    first: Annotated[int | float, Field(alias="from", ge=-LARGEST, le=LARGEST)]
+    last: Annotated[int | float, Field(alias="to", ge=-LARGEST, le=LARGEST)]
+    step: Annotated[int | float, Field(gt=0, le=LARGEST)]
 
     def values(self) -> list[int | float]:
         """The values, whole where they are; counted in decimals, so that 0.1 three times is 0.3."""
         first, last, step = (Decimal(str(number)) for number in (self.first, self.last, self.step))
         count = int((last - first) / step) + 1 if last >= first else 0
         if count > MOST_VALUES:
-            raise ValueError(f"{count} values; a parameter takes at most {MOST_VALUES}")
+            raise ValueError(f"more than {MOST_VALUES} values; a parameter takes at most {MOST_VALUES}")
         found = [first + number * step for number in range(count)]
         return [int(value) if value == value.to_integral_value() else float(value) for value in found]
 
 
 _FORMS: Final = ("values", "steps")
+Axis = Annotated[str, StringConstraints(max_length=100)]
 Values = Annotated[
     Annotated[list[Value], Field(min_length=1, max_length=MOST_VALUES), Tag("values")] | Annotated[Steps, Tag("steps")],
     Discriminator(lambda given: "steps" if isinstance(given, Steps | Mapping) else "values"),
@@ -65,7 +67,7 @@ class SweepConfig(Part):
     """
 
     config: RunConfig
-    parameters: Annotated[dict[str, Values], Field(min_length=1, max_length=MOST_AXES)]
+    parameters: Annotated[dict[Axis, Values], Field(min_length=1, max_length=MOST_AXES)]
     search: Literal["grid", "random"] = "grid"
     draws: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
     objective: Objective = "sharpe"
@@ -117,6 +119,8 @@ def parse(value: Mapping[str, Any]) -> SweepConfig:
     except ValidationError as error:
         found = parsing.faults(error)
         raise InvalidConfig([{**item, "loc": _without_form(item["loc"])} for item in found]) from None
+    except InvalidConfig:
+        raise
     except ValueError as error:
         raise InvalidConfig([{"loc": [], "message": str(error)}]) from None
     axes = _axes(given)
