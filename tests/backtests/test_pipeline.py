@@ -229,6 +229,17 @@ def test_a_strategy_that_reads_the_future_is_named(tmp_path: Any, settings: Any)
     assert b"have not happened yet" in done.artifacts()["tearsheet.html"]
 
 
+def test_an_hour_of_minutes_has_no_growth_a_year_and_still_a_tearsheet() -> None:
+    """Bought at 101 and worth 118 after 21 minutes: that to the power of 525,600 / 21 a year is 10 to the 1,690th."""
+    prices = [100.0 + minute for minute in range(20)] + [120.0, 118.0]
+    done = work(prices, timeframe="1m", validation={"bootstrap": {"trials": 50}})
+    artifacts = done.artifacts()
+    assert done.metrics["cagr"] is None
+    assert done.metrics["total_return"] == pytest.approx(118 / 101 - 1)
+    assert b"Growth a year" in artifacts["tearsheet.html"]
+    assert "cagr" in json.loads(artifacts["metrics.json"])
+
+
 REMEMBERS = """
 import numpy as np
 from trading.backtests.strategy import Strategy
