@@ -44,8 +44,9 @@ class Doubts:
         )
 
     def cagr(self, growth: float) -> float:
-        """Growth a year of what one unit has become."""
-        return float(max(growth, 0.0) ** (1.0 / self._years) - 1.0)
+        """Growth a year of what one unit has become; infinite past what a double holds."""
+        with np.errstate(over="ignore"):
+            return float(np.float64(max(growth, 0.0)) ** (1.0 / self._years) - 1.0)
 
     @property
     def equity(self) -> Interval | None:
@@ -91,7 +92,10 @@ class Doubts:
         """Of the Calmar ratio: growth a year and drawdown of the same draw."""
         if "level" not in self._drawn:
             return None
-        grown = np.maximum(self._draws["bootstrap_final_equity"] / self._cash, 0.0) ** (1.0 / self._years) - 1.0
+        with np.errstate(over="ignore"):
+            grown = np.maximum(self._draws["bootstrap_final_equity"] / self._cash, 0.0) ** (1.0 / self._years) - 1.0
+        if not np.isfinite(grown).all():
+            return None
         fallen = self._draws["bootstrap_drawdown"]
         if not (fallen > 0.0).all():
             return None
