@@ -276,6 +276,17 @@ def test_long_lists_are_read_to_their_end(venue: VenueProcess, broker: Broker, m
     assert {fill.client_order_id for fill in found} == {ticket.client_order_id for ticket in tickets}
 
 
+def test_an_order_of_more_trades_than_a_page_is_known_whole(
+    venue: VenueProcess, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue.tell("/market", symbol=SYMBOL, bids=[["59000", "1"]], asks=[[f"{60_000 + n}", "0.1"] for n in range(5)])
+    ticket = _ticket("0.5")
+    placed = broker.place(ticket)
+    assert len(placed.executions) == 5
+    monkeypatch.setattr(binance, "PAGE", 2)
+    assert broker.order(ticket.client_order_id, symbol=SYMBOL) == placed
+
+
 def test_fees_are_told_in_the_account_currency() -> None:
     rules = SYMBOLS[SYMBOL]
     trade = {"id": 7, "price": "60000.01", "qty": "0.3", "commission": "0.00004", "commissionAsset": "BNB"}

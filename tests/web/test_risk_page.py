@@ -120,6 +120,14 @@ def test_the_other_switches(desk: Client, action: str, kill_switch: bool | None)
     assert Guard.objects.get().kill_switch is kill_switch
 
 
+def test_what_is_pasted_beside_a_switch_does_not_keep_it_from_turning(desk: Client) -> None:
+    browser = browser_of(Role.OPERATOR)
+    answer = browser.post("/app/risk/switch", {"action": "halt", "reason": "fat\x00 finger ", "word": "halt"})
+    assert answer.status_code == 302
+    assert (Guard.objects.get().halted, Halt.objects.get().reason) == (True, "fat finger")
+    assert browser.get("/app/risk?after=%00").status_code == 200
+
+
 def test_a_switch_that_does_not_exist_turns_nothing(desk: Client) -> None:
     assert browser_of(Role.OPERATOR).post("/app/risk/switch", {"action": "everything"}).status_code == 404
 

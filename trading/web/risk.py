@@ -42,7 +42,7 @@ def show(request: PageRequest) -> HttpResponse:
         account = RiskAccount.objects.filter(client=client).first()
         context |= {"limits": limits_in_use(client.id), "tripped_at": account.tripped_at if account else None}
         return render(request, "web/risk.html", context)
-    rows = Client.objects.filter(is_active=True, name__gt=request.GET.get("after", "")).order_by("name")
+    rows = Client.objects.filter(is_active=True, name__gt=_text(request.GET.get("after", ""))).order_by("name")
     clients = list(rows[: CLIENTS + 1])
     context |= {
         "newest": halts.newest(),
@@ -62,7 +62,7 @@ def switch(request: PageRequest) -> HttpResponse:
     if action == "halt" and request.POST.get("word", "").strip().upper() != "HALT":
         messages.error(request, "Nothing is halted: type HALT to confirm it.")
         return redirect("web:risk")
-    by, reason = request.user.get_username(), request.POST.get("reason", "").strip()[:200]
+    by, reason = request.user.get_username(), _text(request.POST.get("reason", ""))[:200]
     try:
         if action == "reset":
             guard = switches.reset(by=by)
@@ -72,3 +72,8 @@ def switch(request: PageRequest) -> HttpResponse:
     except switches.StillSending as error:
         messages.warning(request, str(error))
     return redirect("web:risk")
+
+
+def _text(given: str) -> str:
+    """What the database can keep of it: a switch is turned whatever was pasted beside it."""
+    return given.replace("\x00", "").strip()

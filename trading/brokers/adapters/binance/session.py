@@ -170,13 +170,22 @@ class BinanceBroker(Broker):
         try:
             parts: Iterable[Execution] = ()
             if Decimal(answer["executedQty"]) > 0:
-                trades = self._line.signed(
-                    "GET", "myTrades", operation, symbol=rules.symbol, orderId=int(answer["orderId"]), limit=PAGE
-                )
+                trades = self._trades_of(rules.symbol, int(answer["orderId"]), operation)
                 parts = [execution(rules, trade, trade["time"], self._worth(operation)) for trade in trades]
             return report(rules, answer, parts, client_order_id=client_order_id or str(answer["clientOrderId"]))
         except UNREADABLE:
             raise self._line.unreadable(operation) from None
+
+    def _trades_of(self, symbol: str, order_id: int, operation: str) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = []
+        after: dict[str, int] = {}
+        while True:
+            asked = {"symbol": symbol, "orderId": order_id, "limit": PAGE, **after}
+            rows = _rows(self._line.signed("GET", "myTrades", operation, **asked))
+            found.extend(rows)
+            if len(rows) < PAGE:
+                return found
+            after = {"fromId": int(rows[-1]["id"]) + 1}
 
     def open_orders(self) -> tuple[OrderReport, ...]:
         """Of every symbol."""
