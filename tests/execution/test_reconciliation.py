@@ -17,6 +17,7 @@ from trading.brokers.base import (
     AccountFill,
     BrokerRefused,
     BrokerUnavailable,
+    Execution,
     OrderReport,
     OrderType,
     OutcomeUnknown,
@@ -303,6 +304,27 @@ def test_a_lost_order_at_a_venue_that_forgets_ids_waits_for_a_person(
         explanations.explain(found.id, by="olga", reason="Binance says no", now=timezone.now())
     order.refresh_from_db()
     assert (order.state, Reservation.objects.exists(), look(11).standing) == (OrderState.NOT_BOOKED, False, 0)
+
+
+def test_a_part_filled_order_that_the_venue_forgets_ends_with_what_was_filled(
+    desk: Client, paper: Paper, look: Look
+) -> None:
+    """2 of 5 were filled, then the venue shows it no more. Nothing else would ever end it, or free its symbol."""
+    (order,) = trade(desk, paper, rest("5"))
+    part = Execution("x-1", Decimal(2), Decimal(90), Decimal(0), timezone.now(), fee_asset="USD")
+    outcomes.record_fills(order, [part], hold=HOLD)
+    paper.hides.add(order.client_order_id)
+    Order.objects.update(sent_at=timezone.now() - timedelta(hours=1))
+    look()
+    found = Difference.objects.get(kind="missing_order", resolved_at=None)
+    with pytest.raises(explanations.NotResolved, match="cancel it first"), transaction.atomic():
+        explanations.explain(found.id, by="olga", reason="the venue has wiped it", now=timezone.now())
+    changes.request_cancel(order.id, by="olga", now=timezone.now() - timedelta(minutes=6))
+    with transaction.atomic():
+        explanations.explain(found.id, by="olga", reason="the venue has wiped it", now=timezone.now())
+    order.refresh_from_db()
+    assert (order.state, order.filled_quantity, Reservation.objects.count()) == (OrderState.CANCELLED, 2, 0)
+    assert "missing_order" not in [kind for kind, _ in kinds()]
 
 
 def test_an_order_that_ended_here_and_is_open_there(desk: Client, paper: Paper, look: Look) -> None:

@@ -229,19 +229,18 @@ def write_off(order_id: UUID, *, by: str) -> Order:
     """Close an order that the venue, as it has told ``by``, never took or no longer has; its reservation is freed.
 
     What was sent or is unknown, with nothing filled and so old that no sender can still be at it, was not booked. What
-    was open is cancelled, with what was filled of it, and only when a cancel was asked for and stays unanswered. Raises
-    `NotForgotten` for any other. Should the venue show it after all, the next comparison says so.
+    was open, or is filled in part, is cancelled, with what was filled of it, and only when a cancel was asked for and
+    stays unanswered. Raises `NotForgotten` for any other. Should the venue show it after all, the next comparison says
+    so.
     """
     with transaction.atomic():
         order = Order.objects.select_for_update(no_key=True).get(id=order_id)
         if order.state not in AT_VENUE:
             raise NotForgotten(f"it is {order.get_state_display().lower()}")
-        was_taken = order.state not in AT_VENUE[:2]
-        if not was_taken and order.filled_quantity > 0:
-            raise NotForgotten("the venue has filled a part of it")
+        was_taken = order.state not in AT_VENUE[:2] or order.filled_quantity > 0
         since = order.cancel_requested_at if was_taken else order.sent_at or order.created_at
         if since is None:
-            raise NotForgotten("it is open: cancel it first")
+            raise NotForgotten("the venue has had it: cancel it first")
         if timezone.now() - since <= STALE_AFTER:
             what = "asked to be cancelled" if was_taken else "sent"
             raise NotForgotten(f"it was {what} less than {STALE_AFTER.seconds // 60} minutes ago")
