@@ -190,6 +190,9 @@ def test_large_numbers_are_shown_in_millions() -> None:
         "9,999,999",
         "-12.3457M",
     ]
+    assert (plots.plain(3.4926e88), tearsheet.two(3.4926e88)) == ("3.49e+88", "3.49e+88")
+    assert (plots.percent(8.9e30), tearsheet.percent(8.9e30)) == ("8.90e+32%", "8.90e+32%")
+    assert (plots.percent(9_999.0), tearsheet.percent(-0.5)) == ("999900.0%", "-50.00%")
 
 
 def test_what_was_held_is_known_before_the_return_that_it_earned() -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,13 +20,19 @@ TENTHS = [f"{number / 10:.1f}" for number in range(10 * WIDTH + 1)]
 Label = Callable[[float], str]
 
 
+BEYOND: Final = 1e4
+"""From here on a share, such as the growth a year of a good hour, is no number to read digit by digit."""
+
+
 def percent(value: float) -> str:
-    """A fraction in per cent."""
-    return f"{100 * value:.1f}%"
+    """A fraction in per cent; past a million of them as a power of ten."""
+    return f"{100 * value:.1f}%" if abs(value) < BEYOND else f"{100 * value:.2e}%"
 
 
 def plain(value: float) -> str:
     """A number with as many decimals as its size asks for; from ten million on in millions."""
+    if abs(value) >= 1e13:
+        return f"{value:.2e}"
     if abs(value) >= 1e7:
         return f"{value / 1e6:,.6g}M"
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"

@@ -218,12 +218,12 @@ def _trades(result: Result) -> tuple[str, str]:
 
 def percent(value: float | None) -> str:
     """A fraction in per cent; a dash for none."""
-    return "-" if value is None else f"{100 * value:.2f}%"
+    return "-" if value is None else f"{100 * value:.2f}%" if abs(value) < plots.BEYOND else f"{100 * value:.2e}%"
 
 
 def two(value: float | None) -> str:
     """A number with two decimals; a dash for none."""
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}" if abs(value) < 1e9 else f"{value:.2e}"
 
 
 def _money(value: float | None) -> str:
