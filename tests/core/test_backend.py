@@ -450,3 +450,14 @@ def test_autocommit_is_not_switched_on_in_a_transaction(name: str) -> None:
         transaction.set_autocommit(True)
     connection.close()
     assert not kept(name)
+
+
+def test_whole_numbers_are_prepared_once_whatever_their_size_and_do_not_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statement = "SELECT %(a)s + %(b)s AS c, 40000 = ANY (%(d)s) AS e"
+    sent = messages(monkeypatch)
+    assert backend().run(statement, {"a": 32_767, "b": 1, "d": [1]}) == [{"c": 32_768, "e": False}]
+    assert backend().run(statement, {"a": 2**31 - 1, "b": -1, "d": [40_000]}) == [{"c": 2**31 - 2, "e": True}]
+    assert backend().run(statement, {"a": 2**62, "b": 1, "d": [2**40]}) == [{"c": 2**62 + 1, "e": False}]
+    assert sum(text.startswith("PREPARE") for text in sent) == 1

@@ -14,6 +14,11 @@ from weakref import WeakKeyDictionary
 from psycopg import Connection
 from psycopg.adapt import PyFormat, Transformer
 
+_WIDER: Final = {21: 20, 23: 20, 1005: 1016, 1007: 1016}
+"""Types of whole numbers, and of lists of them, by their oid (pg_type.dat): all are sent as ``bigint``.
+
+The driver's follow the value: sums of small ones would overflow, and each size would be prepared by itself.
+"""
 _VALUE: Final = re.compile(r"%\((\w+)\)s|%%")
 _numbers: Final = count(1)
 _names: Final[WeakKeyDictionary[Connection[Any], dict[tuple[str, tuple[int, ...]], bytes]]] = WeakKeyDictionary()
@@ -33,8 +38,8 @@ def call(
     text, places = _numbered(statement)
     given = [values[place] for place in places]
     adapting = Transformer(session)
-    adapting.dump_sequence(given, [PyFormat.AUTO] * len(given))
-    types = adapting.types or ()
+    oids = [adapting.get_dumper(value, PyFormat.TEXT).oid for value in given]
+    types = tuple(_WIDER.get(oid, oid) for oid in oids)
     names = _names.setdefault(session, {})
     if (name := names.get((text, types))) is None:
         name = f"own_{next(_numbers)}".encode()  # never one that was interrupted
