@@ -7,7 +7,7 @@ import pytest
 
 from tests.backtests.sweeps.test_config import BASE, SWEEP, changed
 from trading.backtests import candles, pipeline
-from trading.backtests.sweeps import simulation
+from trading.backtests.sweeps import heatmap, simulation
 from trading.backtests.sweeps.config import Points, parse
 from trading.backtests.sweeps.simulation import GROUP, Figures, returns_of
 from trading.backtests.sweeps.work import SweepWork, cut
@@ -108,3 +108,7 @@ def test_a_ruined_point_is_never_the_best() -> None:
     assert figures.table[1, -1] == 1.0
     summary = work.judged(figures).summary
     assert summary["best"]["parameters"] == {"risk.params.fraction": 0.5}
+
+
+def test_a_growth_that_nobody_reads_digit_by_digit_is_a_power_of_ten() -> None:
+    assert [heatmap.shown(value, "cagr") for value in (0.1234, 1.35e283, None)] == ["12.34%", "1.35e+285%", "-"]

@@ -55,7 +55,7 @@ def shown(value: float | None, name: str) -> str:
     """A figure as people read it."""
     if value is None or not np.isfinite(value):
         return "-"
-    return f"{100 * value:.2f}%" if name in SHARES else f"{value:.3g}"
+    return tearsheet.percent(value) if name in SHARES else f"{value:.3g}"
 
 
 def _best(points: Points, judgement: Judgement) -> str:
