@@ -11,7 +11,8 @@ from pytest_django import Settings
 
 from tests.venues.process import VenueProcess
 from trading.brokers import accounts
-from trading.execution.models import Order, Position
+from trading.brokers.services import open_paper_account
+from trading.execution.models import Fill, Order, Position
 from trading.execution.states import LIVE, OrderState
 from trading.jobs import runner, services
 from trading.jobs.models import JobQueue, JobRun
@@ -100,6 +101,33 @@ def test_what_it_buys_and_sells_there(venue: VenueProcess, desk: Client) -> None
     assert _ours(desk)["BTCUSDT"] < Decimal("0.00001"), "less than a lot is left"
     assert _ours(desk)["ETHUSDT"] < Decimal("0.001")
     assert not Order.objects.filter(state__in=LIVE).exists()
+
+
+def test_what_was_simulated_is_not_counted_with_what_is_traded(
+    venue: VenueProcess, desk: Client, settings: Settings
+) -> None:
+    """Held on paper, or earned there today, it would make a sale a close and a loss smaller."""
+
+    def cycle(exchange: str, daily: float) -> JobRun:
+        settings.QT_EXECUTION_EXCHANGE = exchange
+        _market(daily)
+        return _run(desk)
+
+    open_paper_account(desk.id, cash=Decimal(100_000))
+    assert cycle("paper", 0.002).state == State.SUCCEEDED
+    assert Fill.objects.filter(broker="paper").exists()
+    for _ in range(2):  # while it is held, and on the day on which it was sold
+        run = cycle("binance", 0.002)
+        assert run.state == State.FAILED
+        assert "hold simulated trades in BTCUSDT, ETHUSDT" in run.error_message
+        assert "as a client of its own" in run.error_message
+        assert cycle("paper", -0.002).state == State.SUCCEEDED
+    assert not any(_ours(desk).values())
+    assert venue.ledger("SELECT * FROM orders") == []
+    Fill.objects.update(time=timezone.now() - timedelta(days=1))
+    run = cycle("binance", 0.002)
+    assert run.state == State.SUCCEEDED, run.error_message
+    assert _ours(desk) == _held(venue)
 
 
 def test_an_answer_that_is_lost_is_found_in_the_next_cycle(venue: VenueProcess, desk: Client) -> None:

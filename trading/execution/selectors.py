@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
 
+from trading.brokers import registry
 from trading.execution.models import Difference, Fill, Order, PortfolioSnapshot, Position
 from trading.execution.states import AT_VENUE
 from trading.marketdata import selectors as market
@@ -49,6 +51,15 @@ def held_at(client_id: UUID, broker: str) -> dict[str, Decimal]:
     fills = Fill.objects.filter(client_id=client_id, broker=broker).order_by()
     rows = fills.values_list("symbol").annotate(total=Sum(F("quantity") - F("fee_quantity")))
     return {symbol: total for symbol, total in rows if total}
+
+
+def without_money(client_id: UUID, *, since: datetime) -> set[str]:
+    """The symbols in whose books fills of simulated venues count: what they hold still, or earned since then."""
+    simulated = [name for name in registry.names() if registry.is_simulated(name)]
+    fills = Fill.objects.filter(client_id=client_id, broker__in=simulated).order_by()
+    units = Sum(F("quantity") - F("fee_quantity"))
+    rows = fills.values_list("symbol").annotate(total=units, newest=Max("time"))
+    return {symbol for symbol, total, newest in rows if total or newest >= since}
 
 
 def left_alone(client_id: UUID, broker: str) -> frozenset[str]:

@@ -41,6 +41,7 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
 
     Of several promotions in force the newest is followed.
     """
+    _refuse_mixed_books(ctx.client_id, ctx.now)
     promotion = _followed(lambda: following.chosen(ctx.client_id, settings.QT_EXECUTION_EXCHANGE))
     if promotion is not None:
         config = following.config_of(promotion)
@@ -75,6 +76,18 @@ def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:
         "symbols": [{"symbol": history.symbol, "traded_per_day": f"{value:.0f}"} for history, value in ranked],
         "left_out": sorted(set(symbols) - {history.symbol for history in fresh}),
     }
+
+
+def _refuse_mixed_books(client_id: UUID, now: datetime) -> None:
+    """Nor an order that limits would judge by what was only simulated: a client has one book for all its venues."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    simulated = selectors.without_money(client_id, since=today) if _moves_money() else ()
+    if simulated:
+        raise PermanentError(
+            f"The books hold simulated trades in {', '.join(sorted(simulated))}, which limits on position, exposure and"
+            f" daily loss would count with those at {settings.QT_EXECUTION_EXCHANGE}, where money moves. Trade there as"
+            " a client of its own, without simulated trades."
+        )
 
 
 def _refuse_made_up(symbols: Sequence[str], interval: str) -> None:
