@@ -127,6 +127,11 @@ def test_a_held_run_is_found_by_its_key_however_few_runs_there_were_when_that_wa
     run = services.enqueue("sample-one").run
     held = claim(run)
     assert held is not None
+    like = {"job": run.job, "queue": run.queue, "args": {}, "steps": run.steps, "timeout": run.timeout}
+    others = JobRun.objects.bulk_create(JobRun(**like, max_attempts=1) for _ in range(400))
+    JobAttempt.objects.bulk_create(  # a table of one page is read whole, and rightly
+        JobAttempt(run=one, number=1, step="only", attempt=1, started_at=run.created_at) for one in others
+    )
     plans: list[str] = []
 
     def explained(statement: LiteralString, parameters: Mapping[str, Any]) -> list[ledger.Row]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import redis
 from django.conf import settings
 from django.db import connection, transaction
@@ -79,7 +80,7 @@ class Traces:
             )
             for schema, table in cursor.fetchall():
                 copied = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(sql.Identifier(schema, table))
-                with cursor.cursor.copy(copied) as rows:  # type: ignore[attr-defined]  # psycopg's cursor
+                with psycopg.Cursor(connection.connection).copy(copied) as rows:
                     for row in rows:
                         self.add(f"table {table}", bytes(row))
 
