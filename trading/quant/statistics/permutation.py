@@ -17,6 +17,8 @@ from trading.quant.statistics.shuffles import Counts, Fixed, fixed_point, levels
 
 SELDOM = 20
 """The most frequent size is left out of the shuffle when at least one bar in so many has it; else only 0 is."""
+SAMPLE = 400
+"""So many bars, evenly spread, show whether any size is frequent: to sort all of them takes as long as 20 shuffles."""
 RARE = 8
 """A size held by less than one bar in so many is rare."""
 WORTH = 0.15
@@ -90,6 +92,19 @@ class PermutationTest:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class _Sizes:
+    """The distinct rows of positions, how many bars have each, and which is the most frequent."""
+
+    rows: Floats  # (sizes, symbols)
+    counts: Counts  # (sizes,)
+    usual: int
+
+    def are_few(self) -> bool:
+        """Whether there are several and none is rare."""
+        return len(self.rows) > 1 and RARE * int(self.counts.min()) >= int(self.counts.sum())
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Levels:
     """A few sizes of position, the usual one last, and the returns and their squares as whole numbers."""
 
@@ -100,12 +115,12 @@ class _Levels:
     exponents: tuple[int, int]
 
     @classmethod
-    def of(cls, sizes: Floats, counts: Counts, usual: int, returns: Floats) -> "_Levels":
-        others = np.arange(len(sizes)) != usual
+    def of(cls, sizes: _Sizes, returns: Floats) -> "_Levels":
+        others = np.arange(len(sizes.rows)) != sizes.usual
         (values, first), (squares, second) = fixed_point(returns), fixed_point(returns**2)
-        kept, base = sizes[others], sizes[usual]
+        kept, base, counts = sizes.rows[others, 0], sizes.rows[sizes.usual, 0], sizes.counts
         return cls(
-            wanted=np.append(counts[others], counts[usual]).astype(np.int64),
+            wanted=np.append(counts[others], counts[sizes.usual]).astype(np.int64),
             excess=np.column_stack([kept - base, kept**2 - base**2]),
             values=values,
             squares=squares,
@@ -147,15 +162,17 @@ class _Plan:
             raise ValueError(f"{bars} bars of {symbols} symbols are too few to permute: at least 2 bars of 1")
         if not (np.isfinite(held).all() and np.isfinite(earned).all()):
             raise ValueError("positions and returns must be finite: drop or fill the gaps first")
-        rows, first, counts = _distinct(held)
-        # Of equally frequent ones the earliest: the order of the symbols must not matter.
-        usual = int(np.flatnonzero(counts == counts.max())[np.argmin(first[counts == counts.max()])])
-        base = rows[usual]
-        if symbols == 1 and SELDOM * counts.max() < bars:
-            base = np.zeros(1)
+        sizes = _sizes(held)
+        base = np.zeros(1) if sizes is None else sizes.rows[sizes.usual]
         active = np.ascontiguousarray(held[(held != base).any(axis=1)])
-        few = symbols == 1 and len(rows) > 1 and RARE * counts.min() >= bars
-        worth = len(active) >= WORTH * (len(rows) - 1) * bars
+        levels = None
+        if (
+            sizes is not None
+            and symbols == 1
+            and sizes.are_few()
+            and len(active) >= WORTH * (len(sizes.rows) - 1) * bars
+        ):
+            levels = _Levels.of(sizes, earned[:, 0])
         flat, result = (earned * base).sum(axis=1), (earned * held).sum(axis=1)
         return cls(
             active=active,
@@ -163,7 +180,7 @@ class _Plan:
             returns=np.array(earned, order="C"),  # a copy: the caller's may change, or be read-only
             total=np.array([flat.sum(), (flat**2).sum()]),
             observed=np.array([result.sum(), (result**2).sum()]),
-            levels=_Levels.of(rows[:, 0], counts, usual, earned[:, 0]) if few and worth else None,
+            levels=levels,
         )
 
     def sums(self, seed: np.uint64, start: int, stop: int) -> Floats:
@@ -176,6 +193,17 @@ class _Plan:
         else:
             several_nb(self.active, self.base, self.returns, seed, start, out)
         return out + self.total
+
+
+def _sizes(held: Floats) -> _Sizes | None:
+    """The sizes that are held; None for one symbol that holds none of them often."""
+    for some in (held[:: max(len(held) // SAMPLE, 1)], held):
+        rows, first, counts = _distinct(some)
+        if held.shape[1] == 1 and SELDOM * counts.max() < len(some):
+            return None
+    often = np.flatnonzero(counts == counts.max())
+    # Of equally frequent ones the earliest: the order of the symbols must not matter.
+    return _Sizes(rows, counts, int(often[np.argmin(first[often])]))
 
 
 def _distinct(held: Floats) -> tuple[Floats, Counts, Counts]:
