@@ -15,10 +15,10 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from itertools import combinations
+from itertools import combinations, cycle
 
 import numpy as np
 
@@ -168,6 +168,13 @@ def ratios(row: dict[str, float], ours: str) -> dict[str, float]:
     return {who: round(row[who] / row[ours], 1) for who in ("numpy", "arch") if who in row and ours in row}
 
 
+def settle(numbers: Iterator[int]) -> None:
+    """Keep a thread on a core of its own, or the system at times has two of them share one."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[next(numbers) % len(cores)]})
+
+
 def main() -> None:
     """Print the figures as JSON; exit with 1 where a target is missed."""
     parser = argparse.ArgumentParser(description="the statistics beside plain numpy and arch")
@@ -175,7 +182,7 @@ def main() -> None:
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    with ThreadPoolExecutor(CORES) as threads:
+    with ThreadPoolExecutor(CORES, initializer=settle, initargs=(cycle(range(CORES)),)) as threads:
         every = cases(threads)
         if find_spec("arch") is None:
             every = {name: {who: call for who, call in row.items() if who != "arch"} for name, row in every.items()}
