@@ -8,8 +8,9 @@ from django.db.models import F
 from django_celery_beat.models import PeriodicTask
 
 from tests.execution.conftest import make_market
+from trading.brokers.adapters.mock.session import MockBroker
 from trading.brokers.adapters.paper import PaperBroker
-from trading.brokers.base import BrokerUnavailable, OrderReport
+from trading.brokers.base import BrokerUnavailable, OrderReport, OrderStatus
 from trading.brokers.models import AccountStatus, BrokerAccount, PaperHolding
 from trading.brokers.services import open_paper_account
 from trading.core.ids import uuid7
@@ -120,3 +121,52 @@ def test_it_is_on_the_schedule_and_runs_at_a_start(desk: Client) -> None:
     JobRun.objects.all().delete()
     PeriodicTask.objects.filter(name="order-reconcile").update(enabled=False)
     assert schedule.enqueue_at_start(NOW) == 0, "an operator has switched it off"
+
+
+@pytest.mark.parametrize("where", ["session", "open_orders"])
+def test_what_nobody_has_foreseen_at_one_account_does_not_end_the_comparison_of_the_others(
+    desk: Client, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mock venue comes before the paper venue, and fails; what was taken from the paper account is found."""
+    account(desk, "mock")
+    assert run(desk).state == State.SUCCEEDED
+    checked = Reconciliation.objects.get(broker="mock").checked_at
+    PaperHolding.objects.create(account_id=desk.id, symbol="AAA", quantity=1)
+
+    def broken(self: MockBroker, *args: object) -> tuple[OrderReport, ...]:
+        raise AttributeError("'NoneType' object has no attribute 'side'")
+
+    monkeypatch.setattr(MockBroker, "__init__" if where == "session" else "open_orders", broken)
+    failed = run(desk)
+    assert failed.state == State.RETRYING
+    assert "mock: " in failed.error_message
+    assert "unexpected AttributeError" in failed.error_message
+    assert list(Difference.objects.values_list("broker", "kind")) == [("paper", "position")]
+    mark = Reconciliation.objects.get(broker="mock")
+    assert ("unexpected AttributeError" in mark.error, mark.checked_at) == (True, checked)
+    assert Reconciliation.objects.get(broker="paper").error == ""
+
+
+def test_an_order_about_which_the_answer_makes_no_sense_does_not_hide_the_others(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        Order.objects.create(
+            client=desk, run_id=uuid7(), sequence=number, client_order_id=f"c-{number}", broker="paper", symbol="AAA",
+            side="buy", quantity=1, reference_price=100, previous_price=100, state=OrderState.OPEN, sent_at=NOW,
+            broker_order_id=f"v-{number}",
+        )  # fmt: skip
+
+    def answer(self: PaperBroker, client_order_id: str, *, symbol: str) -> OrderReport | None:
+        if client_order_id == "c-1":
+            raise KeyError("side")
+        if client_order_id == "c-2":
+            raise BrokerUnavailable("unreadable", broker="paper", operation="order", code="garbage")
+        return OrderReport(client_order_id, "v-3", OrderStatus.CANCELLED)
+
+    monkeypatch.setattr(PaperBroker, "order", answer)
+    PaperHolding.objects.create(account_id=desk.id, symbol="AAA", quantity=1)
+    run(desk)
+    states = Order.objects.order_by("sequence").values_list("state", flat=True)
+    assert list(states) == [OrderState.OPEN, OrderState.OPEN, OrderState.EXPIRED]
+    assert list(Difference.objects.values_list("kind", flat=True)) == ["position"], "and what is held was looked at"

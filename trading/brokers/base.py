@@ -58,6 +58,8 @@ class OrderStatus(StrEnum):
 
 ALREADY_SENT = "already_sent"
 """The code of an error after which `Broker.place` has sent nothing, since an earlier call has, or may have."""
+GARBAGE = "garbage"
+"""The code of an error after which the venue has answered, but with what cannot be read."""
 FINAL = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 
 

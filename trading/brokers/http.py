@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 
-from trading.brokers.base import BrokerError, BrokerUnavailable, OutcomeUnknown
+from trading.brokers.base import GARBAGE, BrokerError, BrokerUnavailable, OutcomeUnknown
 from trading.brokers.hosts import HTTPS, Pinned, http_client
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes
@@ -71,7 +71,7 @@ class Line:
             return json.loads(response.content, parse_float=Decimal, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise self.no_answer(
-                operation, "garbage", "answered with what cannot be read", has_effects=has_effects
+                operation, GARBAGE, "answered with what cannot be read", has_effects=has_effects
             ) from None
 
     def no_answer(self, operation: str, code: str, what: str, *, has_effects: bool, **context: Any) -> BrokerError:

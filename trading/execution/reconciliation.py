@@ -14,15 +14,15 @@ from uuid import UUID
 import structlog
 from django.db.models import Case, DecimalField, F, Q, QuerySet, Sum, Value, When
 
-from trading.brokers import registry
-from trading.brokers.base import AccountFill, Broker, BrokerError, BrokerRefused, OrderReport
+from trading.brokers.base import GARBAGE, AccountFill, Broker, BrokerError, BrokerRefused, OrderReport
 from trading.brokers.instruments import Instrument
-from trading.brokers.models import BrokerAccount
+from trading.core import redaction
 from trading.execution import books, changes, differences, explanations, outcomes, services
 from trading.execution.differences import Found
 from trading.execution.models import Adjustment, DifferenceKind, Fill, Order, Position, Reconciliation
 from trading.execution.outcomes import Hold
 from trading.execution.states import AT_VENUE, OrderState
+from trading.jobs.outcomes import LeaseLost, RunCancelled
 
 log = structlog.get_logger("quantum.reconciliation")
 
@@ -34,6 +34,8 @@ OVERLAP: Final = timedelta(minutes=10)
 """Fills are asked for from so long before the last look, for venues that show them late."""
 FIRST_LOOK: Final = timedelta(days=7)
 CENT: Final = Decimal("0.01")
+STOPPED: Final = (LeaseLost, RunCancelled)
+"""What ends a comparison from outside, and says nothing of an account."""
 
 
 @dataclass
@@ -46,13 +48,15 @@ class Look:
     """Symbols in which something was under way, so that their positions could not be compared."""
     errors: list[str] = field(default_factory=list)
     is_away: bool = False
+    has_failed: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
     """A comparison in numbers: differences that are new, that stand, and that have gone; why it is not complete.
 
-    ``settling``: of the unknown orders, those that asking again soon will end.
+    ``settling``: of the unknown orders, those that asking again soon will end. ``has_failed``: by what no venue does, a
+    fault of ours or an answer that nobody has thought of, so that somebody has to look.
     """
 
     new: int
@@ -61,6 +65,7 @@ class Outcome:
     unknown_orders: int
     error: str
     settling: int = 0
+    has_failed: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -78,29 +83,6 @@ def reconcile(client_id: UUID, broker: Broker, *, hold: Hold, now: datetime) -> 
     return work.conclude()
 
 
-def venues(client_id: UUID) -> list[str]:
-    """The adapters at which the client has an account, or has ever sent an order."""
-    have = set(BrokerAccount.objects.filter(client_id=client_id).values_list("broker", flat=True))
-    sent = Order.objects.filter(client_id=client_id, sent_at__isnull=False)
-    return [name for name in registry.names() if name in have or sent.filter(broker=name).exists()]
-
-
-def not_compared(client_id: UUID, broker: str, error: str, *, hold: Hold, now: datetime) -> Outcome:
-    """Write down that an account could not be looked at."""
-    with hold():
-        Reconciliation.objects.update_or_create(
-            client_id=client_id,
-            broker=broker,
-            defaults={"tried_at": now, "error": error[:300]},
-            create_defaults={"tried_at": now, "error": error[:300], "fills_since": now - FIRST_LOOK},
-        )
-    log.warning("reconciliation.not_answered", broker=broker, error=error)
-    unknown = Order.objects.filter(
-        client_id=client_id, broker=broker, state__in=(OrderState.SENT, OrderState.UNKNOWN)
-    ).count()
-    return Outcome(0, len(differences.standing(client_id, broker)), 0, unknown, error)
-
-
 class _Work:
     def __init__(self, client_id: UUID, broker: Broker, hold: Hold, now: datetime, mark: Reconciliation | None) -> None:
         self.client_id, self.broker, self.hold, self.now, self.mark = client_id, broker, hold, now, mark
@@ -116,7 +98,16 @@ class _Work:
         except BrokerError as error:
             log.warning("reconciliation.not_answered", broker=self.broker.name, what=part.__name__, error=str(error))
             self.look.errors.append(f"{part.__name__}: {error}")
-            self.look.is_away = not isinstance(error, BrokerRefused)
+            self.look.is_away = not _is_about_one(error)
+        except STOPPED:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other parts can be compared
+            self._failed(part.__name__, error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        log.exception("reconciliation.failed", client_id=str(self.client_id), broker=self.broker.name, what=what)
+        self.look.errors.append(f"{what}: {told(error)}")
+        self.look.has_failed = True
 
     def _own(self) -> QuerySet[Order]:
         return Order.objects.filter(client_id=self.client_id, broker=self.broker.name)
@@ -132,8 +123,16 @@ class _Work:
                 order = services.learn(order, self.broker, hold=self.hold)
                 if order.is_live and changes.is_due_to_end(order, self.now):
                     order = changes.cancel_at_venue(order, self.broker, hold=self.hold)
-            except BrokerRefused as error:  # about this one; the others can be asked for
+            except BrokerError as error:
+                if not _is_about_one(error):
+                    raise
                 self.look.errors.append(f"{order.client_order_id}: {error}")
+                is_answered = False
+                continue
+            except STOPPED:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the others can be asked for
+                self._failed(order.client_order_id, error)
                 is_answered = False
                 continue
             is_lost = self.now - (order.sent_at or order.created_at) > SHOWN_WITHIN
@@ -361,7 +360,7 @@ class _Work:
         unknown = list(self._own().filter(state__in=(OrderState.SENT, OrderState.UNKNOWN)))
         settling = sum(services.is_settling(order, self.broker) for order in unknown)
         standing = len(differences.standing(self.client_id, self.broker.name))
-        return Outcome(len(new), standing, len(gone), len(unknown), error, settling)
+        return Outcome(len(new), standing, len(gone), len(unknown), error, settling, look.has_failed)
 
     def _mark(self, error: str) -> None:
         has_fills = DifferenceKind.UNKNOWN_FILL in self.look.compared
@@ -379,6 +378,16 @@ class _Work:
 
 
 _WIDE = DecimalField(max_digits=60, decimal_places=16)
+
+
+def told(error: Exception) -> str:
+    """An error that nobody has foreseen, in a line without secrets."""
+    return redaction.blot(f"unexpected {type(error).__name__}: {error}")
+
+
+def _is_about_one(error: BrokerError) -> bool:
+    """Whether the venue has answered, so that it can be asked for other things: with a no, or unreadably."""
+    return isinstance(error, BrokerRefused) or error.code == GARBAGE
 
 
 def _plain(value: Decimal) -> str:

@@ -4,11 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from trading.brokers import registry
-from trading.brokers.accounts import open_session
-from trading.brokers.base import BrokerError
-from trading.execution import changes, reconciliation
+from trading.execution import changes, comparing
 from trading.jobs.context import StepContext
-from trading.jobs.outcomes import Snooze
+from trading.jobs.outcomes import RetryLater, Snooze
 from trading.jobs.registry import Cadence, Job, NoArguments, Step
 
 AGAIN = timedelta(seconds=10)
@@ -18,21 +16,24 @@ SOON = timedelta(seconds=5)
 
 
 def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
-    """Ask every venue at which the client has an account or orders; what it was like at each."""
+    """Ask every venue at which the client has an account or orders; what it was like at each.
+
+    Raises `RetryLater`, once all were asked, where one could not be compared for no reason of its venue's: a person is
+    to look.
+    """
     changes.end_stale(ctx.client_id, hold=ctx.transaction, now=ctx.now)
     found: dict[str, Any] = {}
+    failed: list[str] = []
     unknown = settling = 0
-    for name in reconciliation.venues(ctx.client_id):
+    for name in comparing.venues(ctx.client_id):
         if registry.stand_in(name) != name:
             found[name] = {"error": "not asked: USE_MOCK_BROKER is on"}
             continue
-        try:
-            with open_session(ctx.client_id, name) as broker:
-                outcome = reconciliation.reconcile(ctx.client_id, broker, hold=ctx.transaction, now=ctx.now)
-        except BrokerError as error:  # no session: what can be compared without one is nothing
-            outcome = reconciliation.not_compared(ctx.client_id, name, str(error), hold=ctx.transaction, now=ctx.now)
+        outcome = comparing.compare(ctx.client_id, name, hold=ctx.transaction, now=ctx.now)
         unknown += outcome.unknown_orders
         settling += outcome.settling
+        if outcome.has_failed:
+            failed.append(f"{name}: {outcome.error}")
         found[name] = {
             "new": outcome.new,
             "standing": outcome.standing,
@@ -40,6 +41,8 @@ def compare(ctx: StepContext, args: NoArguments) -> dict[str, Any] | Snooze:
             "unknown_orders": outcome.unknown_orders,
             "error": outcome.error,
         }
+    if failed:
+        raise RetryLater(f"not compared in full, all else was: {'; '.join(failed)}", delay=AGAIN)
     if any(row.get("unknown_orders") and row["error"] for row in found.values()):
         return Snooze(AGAIN, note=f"{unknown} orders are unknown, and a venue does not answer")
     if settling:

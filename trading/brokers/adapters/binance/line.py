@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import httpx
 
 from trading.brokers.adapters.binance.filters import Rules
-from trading.brokers.base import BrokerError, BrokerRefused, BrokerUnavailable
+from trading.brokers.base import GARBAGE, BrokerError, BrokerRefused, BrokerUnavailable
 from trading.brokers.hosts import Pinned
 from trading.brokers.http import Line, retry_after
 from trading.brokers.throttle import Budget
@@ -236,7 +236,7 @@ class BinanceLine:
 
     def unreadable(self, operation: str, *, has_effects: bool = False) -> BrokerError:
         """The error for an answer that is not what was asked for."""
-        return self._line.no_answer(operation, "garbage", "answered with what cannot be read", has_effects=has_effects)
+        return self._line.no_answer(operation, GARBAGE, "answered with what cannot be read", has_effects=has_effects)
 
     def close(self) -> None:
         """Close the connections."""

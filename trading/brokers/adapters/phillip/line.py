@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import Field, SecretStr, field_validator
 
-from trading.brokers.base import BrokerRefused, BrokerUnavailable, Credentials
+from trading.brokers.base import GARBAGE, BrokerRefused, BrokerUnavailable, Credentials
 from trading.brokers.hosts import Pinned
 from trading.brokers.http import Line, retry_after
 from trading.brokers.throttle import Budget
@@ -223,7 +223,7 @@ class PhillipLine:
 
     def unreadable(self, operation: str, *, has_effects: bool = False) -> Exception:
         """The error for an answer that is not what was asked for."""
-        return self._line.no_answer(operation, "garbage", "answered with what cannot be read", has_effects=has_effects)
+        return self._line.no_answer(operation, GARBAGE, "answered with what cannot be read", has_effects=has_effects)
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,9 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from trading.brokers import registry
-from trading.brokers.accounts import open_session
-from trading.brokers.base import BrokerError
-from trading.execution import books, explanations, reconciliation
+from trading.execution import books, comparing, explanations
 from trading.execution.models import Difference, Reconciliation
 from trading.execution.services import in_transaction
 from trading.tenants.models import Client
@@ -69,16 +67,11 @@ class Command(BaseCommand):
         self.stdout.write(f"Resolved: {row}.")
 
     def _compare(self, client: Client) -> None:
-        for name in reconciliation.venues(client.id):
+        for name in comparing.venues(client.id):
             if registry.stand_in(name) != name:
                 self.stdout.write(f"{client.name}, {name}: not asked, USE_MOCK_BROKER is on.")
                 continue
-            now = timezone.now()
-            try:
-                with open_session(client.id, name) as broker:
-                    outcome = reconciliation.reconcile(client.id, broker, hold=in_transaction, now=now)
-            except BrokerError as error:
-                outcome = reconciliation.not_compared(client.id, name, str(error), hold=in_transaction, now=now)
+            outcome = comparing.compare(client.id, name, hold=in_transaction, now=timezone.now())
             said = f"not in full: {outcome.error}" if outcome.error else "in full"
             self.stdout.write(f"{client.name}, {name}: compared {said}; {outcome.new} new, {outcome.gone} gone.")
 
