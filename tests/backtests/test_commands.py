@@ -119,6 +119,17 @@ def test_the_command_says_why_nothing_was_traded(tmp_path: Path) -> None:
     assert "NO TRADES" not in told("run_backtest", path, candles=BUNDLED)
 
 
+@pytest.mark.parametrize("command", ["run_backtest", "run_sweep"])
+def test_days_are_not_run_as_minutes(command: str, tmp_path: Path) -> None:
+    config: dict[str, Any] = CONFIG | {"timeframe": "1m", "indicators": [], "validation": {}}
+    if command == "run_sweep":
+        config = {"config": config, "parameters": {"fast": [5, 6]}}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    with pytest.raises(CommandError, match=r"The candles of AAPL are usually 1 day apart.* have \(1d\)"):
+        told(command, path, candles=BUNDLED)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("queues")
 def test_the_platform_and_the_command_leave_the_same_bytes(

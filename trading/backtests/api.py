@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from trading.backtests import manifest, selectors, services
-from trading.backtests.candles import NoCandles, TooManyCandles
+from trading.backtests.candles import Misspaced, NoCandles, TooManyCandles
 from trading.backtests.config import RunConfig
 from trading.backtests.models import Kind, Run
 from trading.backtests.parsing import InvalidConfig, parse
@@ -115,6 +115,8 @@ def submission(request: Request, config: RunConfig | SweepConfig, client_id: UUI
             raise invalid([*loc, field], str(error)) from None
         except TooManyCandles as error:
             raise invalid([*loc, "start"], str(error)) from None
+        except Misspaced as error:
+            raise invalid([*loc, "timeframe"], str(error)) from None
         run = submitted.run
         job = selectors.job_runs([run]).get(run.job_run_id) if run.job_run_id else None
         answer = {

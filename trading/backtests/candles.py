@@ -12,9 +12,10 @@ import numpy.typing as npt
 import psycopg
 from django.db import connection
 
-from trading.backtests.config import TIMEFRAMES, RunConfig
+from trading.backtests.config import RunConfig
 from trading.core.postgres.base import DatabaseWrapper
 from trading.marketdata.files import read_bars
+from trading.marketdata.spacing import TIMEFRAMES, fault
 
 MOST_BARS: Final = 5_000_000
 """Of all symbols of a run together."""
@@ -37,6 +38,10 @@ class NoCandles(LookupError):
 
 class TooManyCandles(ValueError):
     """The configuration asks for more than one run may hold."""
+
+
+class Misspaced(ValueError):
+    """The candles are no bars of the configuration's timeframe, by which its figures would be annualised."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,10 @@ def data_hash(found: Sequence[Series]) -> str:
 
 
 def stored(config: RunConfig) -> list[Series]:
-    """The candles of the platform that ``config`` asks for, by symbol; raises `NoCandles` and `TooManyCandles`."""
+    """The candles of the platform that ``config`` asks for, by symbol.
+
+    Raises `NoCandles`, `TooManyCandles` and `Misspaced`.
+    """
     found = []
     remaining = MOST_BARS
     for symbol in config.traded:
@@ -81,7 +89,7 @@ def stored(config: RunConfig) -> list[Series]:
 def from_file(config: RunConfig, path: Path) -> list[Series]:
     """As `stored`, from a file of candles.
 
-    Raises ``ValueError`` when the file is none, or has two candles of one symbol and time.
+    Raises also ``ValueError`` when the file is none, or has two candles of one symbol and time.
     """
     wanted = set(config.traded)
     rows: dict[str, list[tuple[int, float, float, float, float, float]]] = {symbol: [] for symbol in config.traded}
@@ -108,6 +116,8 @@ def _enough(series: Series, config: RunConfig) -> Series:
             f" {config.end}, and {FEWEST} are the least: import them (manage.py import_candles FILE) or choose other"
             " dates"
         )
+    if wrong := fault(series.symbol, series.time, config.timeframe):
+        raise Misspaced(f"{wrong[0].upper()}{wrong[1:]}")
     return series
 
 

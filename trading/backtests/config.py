@@ -23,16 +23,6 @@ from pydantic import (
 
 from trading.backtests import canonical
 
-TIMEFRAMES: Final = {
-    "1m": timedelta(minutes=1),
-    "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15),
-    "30m": timedelta(minutes=30),
-    "1h": timedelta(hours=1),
-    "4h": timedelta(hours=4),
-    "1d": timedelta(days=1),
-    "1w": timedelta(weeks=1),
-}
 PERIODS_PER_YEAR: Final = {
     "1m": 525_600.0,
     "5m": 105_120.0,

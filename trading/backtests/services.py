@@ -72,8 +72,8 @@ def submit(config: RunConfig | SweepConfig, *, client_id: UUID, by: str = "", re
     """Have ``config``, of a run or of a sweep, worked out for a client, unless that has been done or is being done.
 
     Of any number of racing submissions one inserts the run, by the table's unique constraint; the others find it. A run
-    that failed or was cancelled is queued again from the step that did not succeed. Raises `candles.NoCandles` and
-    `candles.TooManyCandles`.
+    that failed or was cancelled is queued again from the step that did not succeed. Raises `candles.NoCandles`,
+    `candles.TooManyCandles` and `candles.Misspaced`.
     """
     what = identity(config, candles.stored(backtest_of(config)))
     kind = Kind.SWEEP if isinstance(config, SweepConfig) else Kind.RUN

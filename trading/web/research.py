@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
 from trading.backtests import manifest, selectors, services, tearsheet
-from trading.backtests.candles import NoCandles, TooManyCandles
+from trading.backtests.candles import Misspaced, NoCandles, TooManyCandles
 from trading.backtests.config import RunConfig
 from trading.backtests.models import Kind, Run
 from trading.backtests.parsing import InvalidConfig
@@ -54,7 +54,7 @@ def listed(request: PageRequest, what: Research, more: Mapping[str, Any] | None 
         config = request.POST.get("config", "")
         try:
             return redirect(f"web:{what.name}", _submit(request, what, config))
-        except (InvalidConfig, NoCandles, TooManyCandles) as error:
+        except (InvalidConfig, Misspaced, NoCandles, TooManyCandles) as error:
             wrong = str(error)
         except ApiError as error:
             wrong = "; ".join(str(item["message"]) for item in error.extra.get("errors", [])) or str(error)

@@ -11,7 +11,6 @@ import numpy as np
 from django.conf import settings
 
 from trading.backtests import following
-from trading.backtests.config import TIMEFRAMES
 from trading.backtests.models import Promotion
 from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused, Side
@@ -26,6 +25,7 @@ from trading.jobs.registry import Cadence, Job, NoArguments, Step
 from trading.jobs.states import State
 from trading.marketdata import selectors as market
 from trading.marketdata.services import DAILY
+from trading.marketdata.spacing import TIMEFRAMES
 from trading.quant.momentum import liquidity, momentum, target_weights
 from trading.tenants import parameters
 

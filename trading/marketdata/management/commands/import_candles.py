@@ -1,16 +1,21 @@
 """``manage.py import_candles FILE``: keep the candles of a file."""
 
 from argparse import ArgumentTypeError
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.marketdata import services
 from trading.marketdata.files import CandleFileError, read_bars
+from trading.marketdata.providers import Bar
+from trading.marketdata.spacing import TIMEFRAMES, fault
 
-TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def _day(text: str) -> date:
@@ -18,6 +23,17 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not a day, like 2012-01-31") from None
+
+
+def _spaced(bars: Iterator[Bar], timeframe: str) -> Iterator[Bar]:
+    """``bars``, and after the last `CandleFileError` when those of a symbol are no bars of that length."""
+    times: dict[str, list[int]] = {}
+    for bar in bars:
+        times.setdefault(bar.symbol, []).append((bar.time - EPOCH) // MICROSECOND * 1_000)
+        yield bar
+    for symbol, found in times.items():
+        if wrong := fault(symbol, np.sort(np.array(found, dtype=np.int64)), timeframe):
+            raise CandleFileError(f"{wrong} with --timeframe")
 
 
 class Command(BaseCommand):
@@ -40,7 +56,10 @@ class Command(BaseCommand):
         try:
             bars = (bar for bar in read_bars(path, symbol=options["symbol"]) if bar.time <= end)
             stored = services.store(
-                bars, source=path.name[:32], interval=options["timeframe"], replace=options["replace"]
+                _spaced(bars, options["timeframe"]),
+                source=path.name[:32],
+                interval=options["timeframe"],
+                replace=options["replace"],
             )
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}. Check its path and permissions.") from None
