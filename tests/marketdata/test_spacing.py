@@ -60,7 +60,7 @@ def test_gaps_and_bars_that_are_cut_short_are_no_fault(times: list[datetime], ti
 @pytest.mark.parametrize(
     ("times", "timeframe", "expected"),
     [
-        (sessions([timedelta()]), "1m", "1 day apart, which bars of 1m are not: name the timeframe that they have (1d)"),
+        (sessions([timedelta()]), "1m", "1 day apart, which bars of 1m are not: name the timeframe that they have (1d"),
         (every(7 * DAY, 30), "1d", "1 week apart, which bars of 1d are not: name the timeframe that they have (1w)"),
         (every(MINUTE, 30), "1d", "2024-01-01 00:00 and 2024-01-01 00:01 are 1 minute apart, which bars of 1d are not"),
         (every(30 * MINUTE, 30), "1h", "usually 30 minutes apart"),
