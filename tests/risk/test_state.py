@@ -11,10 +11,11 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
-from tests.execution.conftest import Venue, buy, desk, intend, make_market, market, sell  # noqa: F401  # fixtures
+from tests.execution.conftest import Venue, buy, desk, intend, make_market, market, quoted, sell  # noqa: F401  # fixtures
 from tests.risk.books import read_book, unreadable
 from trading.audit.models import AuditEntry
 from trading.brokers.base import Side
+from trading.brokers.instruments import Quote
 from trading.core.models import ChangedSetting
 from trading.core.scope import tenant_scope
 from trading.execution import services as execution
@@ -95,14 +96,30 @@ def test_a_cycle_trades_alone_where_no_money_can_move(
     settings.AUTONOMOUS_ENABLED = False
     settings.QT_MAX_SPREAD_PCT = D(0)
     with transaction.atomic():
-        (order,) = execution.intend(desk.id, uuid4(), [buy()], broker=broker, quotes={})
+        (order,) = execution.intend(desk.id, uuid4(), [buy()], broker=broker, quotes={"AAA": quoted("AAA", D(100))})
     assert (order.state == OrderState.INTENDED) == passes
 
 
-def test_a_quote_that_is_missing_refuses(desk: Client) -> None:  # noqa: F811
+@pytest.mark.parametrize("spread", [0, 5])
+@pytest.mark.parametrize("asked", [None, D(101)])
+def test_without_a_bid_and_an_ask_no_money_moves(
+    desk: Client,  # noqa: F811
+    settings: Settings,
+    spread: int,
+    asked: Decimal | None,
+) -> None:
+    """Nor at the newest close, when no limit on the spread is set; a venue that moves none may do without."""
+    settings.QT_MAX_SPREAD_PCT = D(spread)
+    quotes = {} if asked is None else {"AAA": Quote("AAA", None, asked, D(100), datetime(2026, 11, 20, tzinfo=UTC))}
     with transaction.atomic():
-        (order,) = execution.intend(desk.id, uuid4(), [buy()], broker="venue", quotes={})
-    assert refused(order) == "QT_MAX_SPREAD_PCT"
+        (order,) = execution.intend(desk.id, uuid4(), [buy()], broker="venue", quotes=quotes)
+        (simulated,) = execution.intend(desk.id, uuid4(), [buy()], broker="paper", quotes=quotes)
+    assert refused(order) == "quote"
+    assert "venue quotes no bid and ask of AAA" in order.reason
+    assert "try again while it trades" in order.reason
+    assert (simulated.state == OrderState.INTENDED) == (spread == 0)
+    assert not Reservation.objects.filter(client_order_id=order.client_order_id).exists()
+    assert AuditEntry.objects.filter(action="order.refused", subject=f"order:{order.id}").exists()
 
 
 def test_a_symbol_without_a_market_refuses(desk: Client) -> None:  # noqa: F811

@@ -166,13 +166,17 @@ def test_an_order_is_worth_what_the_venue_asks_not_what_was_last_recorded(
     assert refused.reason.startswith("QT_MAX_PRICE_MOVE_PCT: ETHUSDT has moved 19")
 
 
-def test_without_a_quote_nothing_is_sent(venue: VenueProcess, desk: Client) -> None:
+@pytest.mark.parametrize("spread", [0, 5])
+def test_without_a_quote_nothing_is_sent(venue: VenueProcess, desk: Client, settings: Settings, spread: int) -> None:
+    settings.QT_MAX_SPREAD_PCT = Decimal(spread)
     _market(0.002)
     venue.tell("/market", symbol="BTCUSDT", bids=[], asks=[])
     run = _run(desk)
     assert run.state == State.SUCCEEDED, run.error_message
     assert [row["symbol"] for row in venue.ledger("SELECT symbol FROM orders")] == ["ETHUSDT"]
-    assert Order.objects.get(state=OrderState.REFUSED).reason.startswith("QT_MAX_SPREAD_PCT: the quote of BTCUSDT")
+    assert Order.objects.get(state=OrderState.REFUSED).reason.startswith(
+        "quote: binance quotes no bid and ask of BTCUSDT"
+    )
 
 
 def test_candles_of_no_market_move_no_money(venue: VenueProcess, desk: Client, settings: Settings) -> None:

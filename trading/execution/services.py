@@ -28,8 +28,7 @@ from trading.brokers.base import (
 )
 from trading.brokers.instruments import Instrument, Quote
 from trading.brokers.registry import is_simulated
-from trading.execution import selectors, trail
-from trading.execution.differences import blocking
+from trading.execution import refusals, selectors, trail
 from trading.execution.exposure import BOOK
 from trading.execution.models import Order, PortfolioSnapshot
 from trading.execution.outcomes import (
@@ -50,7 +49,7 @@ from trading.jobs.models import JobRun
 from trading.jobs.states import LIVE as LIVE_RUNS
 from trading.marketdata import selectors as market
 from trading.risk import services as risk
-from trading.risk.limits import Breach, Proposal
+from trading.risk.limits import Proposal
 from trading.tenants import parameters
 
 log = structlog.get_logger("quantum.execution")
@@ -74,7 +73,7 @@ def intend(
 ) -> list[Order]:
     """Review each planned order and store it as intended or refused, in the caller's transaction, once for a run.
 
-    ``quotes`` are the venue's, by symbol: what has none is too uncertain for the spread guard.
+    ``quotes`` are the venue's, by symbol: where money can move, what has none is refused.
     """
     existing = list(Order.objects.filter(run_id=run_id).order_by("sequence"))
     if existing:
@@ -128,7 +127,8 @@ def prices(broker: str, symbols: Iterable[str], quotes: Mapping[str, Quote]) -> 
 
     Where money can move that is the middle of what the venue bids and asks: the newest close may be old, or another
     market's, and a size that follows from it may be worth many times what a limit allows. Where the venue quotes
-    nothing, and at simulated venues, which trade at our candles or for practice, it is the newest close.
+    nothing it is the newest close, for what is held: an order is refused there by `intend`. At simulated venues, which
+    trade at our candles or for practice, it is the newest close too.
     """
     found = {}
     for symbol in symbols:
@@ -172,25 +172,16 @@ def _intend_one(
         previous_price=previous,
         state=OrderState.INTENDED,
     )
-    differing = _unexplained(order)
-    if differing is not None:
-        trail.refused(order, differing)
-    answer = differing or risk.review(client_id, order.client_order_id, proposal, book=BOOK)
+    barred = refusals.unexplained(order) or refusals.unquoted(order, quote)
+    if barred is not None:
+        trail.refused(order, barred)
+    answer = barred or risk.review(client_id, order.client_order_id, proposal, book=BOOK)
     if isinstance(answer, risk.Refusal):
         order.state = OrderState.REFUSED
         order.reason = f"{answer.limit}: {answer.breach.message}"[:300]
         order.finished_at = timezone.now()
     order.save(force_insert=True)
     return order
-
-
-def _unexplained(order: Order) -> risk.Refusal | None:
-    """The refusal of an order in whose symbol the venue and we differ."""
-    found = blocking(order.client_id, order.broker, order.symbol, Side(order.side))
-    if found is None:
-        return None
-    message = f"{found}: ours {found.ours}, the venue's {found.theirs}; nothing is sent until this is explained"
-    return risk.Refusal("reconciliation", Breach(found.ours, found.theirs, message))
 
 
 def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
@@ -203,7 +194,7 @@ def submit(order: Order, broker: Broker, *, hold: Hold) -> Order:
     if order.state == OrderState.INTENDED:
         if timezone.now() - order.created_at > STALE_AFTER:
             return withdraw(order, "stale: the price that it was meant for is long gone", hold=hold)
-        answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
+        answer = refusals.unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.Refusal):
             return withdraw(order, f"{answer.limit}: {answer.breach.message}", hold=hold)
         return _send(order, answer, broker, hold)
@@ -330,7 +321,7 @@ def learn(order: Order, broker: Broker, *, hold: Hold) -> Order:
     may_send = broker.capabilities.deduplicates_client_ids and not order.is_sent_for_good
     may_send = may_send and not (is_acknowledged(order) or replaces(order))
     if may_send and order.state == OrderState.UNKNOWN and timezone.now() - order.created_at <= STALE_AFTER:
-        answer = _unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
+        answer = refusals.unexplained(order) or risk.approved(order.client_id, order.client_order_id, _proposal(order))
         if isinstance(answer, risk.ApprovedOrder):
             return _send(order, answer, broker, hold)
     return order
