@@ -27,7 +27,7 @@ def unquoted(order: Order, quote: Quote | None) -> Refusal | None:
         return None
     shown = "none" if quote is None else f"{quote.bid} / {quote.ask}"
     message = (
-        f"{order.broker} quotes no bid and ask of {order.symbol} ({shown}), and no money moves at an older price: try again"
-        " while it trades, or see at the venue whether it still does and whether the account may see its prices"
+        f"{order.broker} quotes no bid and ask of {order.symbol} ({shown}), and no money moves at an older price: try"
+        " again while it trades, or see at the venue whether it still does and whether the account may see its prices"
     )
     return Refusal("quote", Breach("a bid and an ask", shown, message))
