@@ -116,7 +116,9 @@ def test_the_command_says_why_nothing_was_traded(tmp_path: Path) -> None:
     assert "NO TRADES      Nothing was traded: dual_sma decides first after 20 bars" in said
     assert "and there are 10." in said
     path.write_text(json.dumps(CONFIG | {"validation": {}}))
-    assert "NO TRADES" not in told("run_backtest", path, candles=BUNDLED)
+    said = told("run_backtest", path, candles=BUNDLED)
+    assert "NO TRADES" not in said
+    assert "RECURSION      What it says from bar 20 on does not depend on where the data begin" in said
 
 
 @pytest.mark.parametrize("command", ["run_backtest", "run_sweep"])

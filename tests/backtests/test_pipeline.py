@@ -336,3 +336,43 @@ def test_odd_prices_leave_a_page_too(prices: list[float]) -> None:
     files = work(prices, validation=wanted).artifacts()
     assert b"nan" not in files["tearsheet.html"].split(b"</style>")[1].lower().replace(b"finance", b"")
     json.loads(files["validation.json"])
+
+
+RECURSIVE = """
+import numpy as np
+from trading.backtests.strategy import Strategy
+from trading.quant.parameters import Parameters
+
+class Slow(Parameters):
+    forget: float = 0.5
+
+def targets(bars, parameters):
+    total = np.empty_like(bars.close)
+    total[0] = bars.close[0]
+    for t in range(1, len(bars)):
+        total[t] = (1 - parameters.forget) * total[t - 1] + parameters.forget * bars.close[t]
+    return total / 1e3
+
+STRATEGY = Strategy(Slow, targets, lambda parameters: 0)
+"""
+
+
+def test_the_page_says_how_much_of_the_past_is_needed(tmp_path: Path, settings: Any) -> None:
+    """An average that keeps half of itself: what its first bar changes, at most .03, is 2^25 times the tolerance of
+    1e-9, so that 26 bars end it; one that forgets nothing of its first bar depends on it for good."""
+    settings.QT_STRATEGIES_DIR = str(tmp_path)
+    (tmp_path / "slow.py").write_text(RECURSIVE)
+    prices = (100.0 + np.random.Generator(np.random.PCG64(1)).normal(size=200).cumsum()).tolist()
+    for forget, expected in (
+        (0.5, "It is recursive: it first speaks at bar 1,"),
+        (0.0, "depends on where the data begin, to"),
+    ):
+        done = work(prices, strategy={"name": "slow", "params": {"forget": forget}})
+        said = json.loads(done.artifacts()["validation.json"])["lookahead"]
+        assert said["warm_up"] == 0
+        assert said["history"] is None if forget == 0.0 else 15 < said["history"] <= 26
+        page = done.artifacts()["tearsheet.html"].decode()
+        assert "Look-ahead and recursion check" in page
+        assert expected in page
+    average = work(prices, strategy={"name": "dual_sma", "params": {"fast": 2, "slow": 5}})
+    assert b"What it says from bar 5 on does not depend on" in average.artifacts()["tearsheet.html"]

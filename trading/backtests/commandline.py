@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError
 
-from trading.backtests import candles, manifest, services
+from trading.backtests import candles, manifest, services, verdicts
 from trading.backtests.candles import Series
 from trading.backtests.config import RunConfig
 from trading.backtests.parsing import InvalidConfig
@@ -108,6 +108,11 @@ def leak(strategy: str, said: Mapping[str, Any]) -> str:
         return ""
     first = f" ({said['leaks'][0]})" if said["leaks"] else ""
     return f"  LOOK-AHEAD     {strategy} reads bars that have not happened yet{first}: it cannot be promoted"
+
+
+def recursion(said: Mapping[str, Any]) -> str:
+    """A line on how much of the past a strategy needs; nothing where that was not looked at."""
+    return f"  RECURSION      {verdicts.recursion(said)}" if "history" in said else ""
 
 
 def figure(value: Any) -> str:

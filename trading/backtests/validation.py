@@ -65,7 +65,11 @@ def _tried(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def checked_for_lookahead(config: RunConfig, bars: Bars) -> dict[str, Any]:
-    """Whether the strategy says the same when the bars after are not there, and it has not been shown them before."""
+    """Whether the strategy says the same when the bars after are not there, and it has not been shown them before.
+
+    ``history``: bars that it has to be given for its last answer not to depend on where the data begin, None when that
+    was not reached; beside it ``warm_up``, the bars before its first answer.
+    """
     name, params = config.strategy.name, config.strategy.params
     strategy = registry.find(name, strategies_folder()).strategy
 
@@ -82,6 +86,7 @@ def checked_for_lookahead(config: RunConfig, bars: Bars) -> dict[str, Any]:
         "honest": verdict.honest,
         "cuts": verdict.cuts,
         "history": verdict.history,
+        "warm_up": warm_up,
         "leaks": [str(leak) for leak in verdict.leaks],
     }
 

@@ -8,7 +8,7 @@ from trading.backtests import plots
 from trading.backtests.validation import Judged
 
 TITLES = {
-    "lookahead": "Look-ahead check",
+    "lookahead": "Look-ahead and recursion check",
     "permutation": "Permutation test",
     "bootstrap": "Bootstrap",
     "monte_carlo": "Monte Carlo of trades",
@@ -26,7 +26,7 @@ def section(heading: str, body: str) -> str:
 def sections(judged: Judged) -> list[str]:
     """A section for each test and measure, in the order in which they were made."""
     makers = {
-        "lookahead": _lookahead,
+        "lookahead": lambda said, _: _lookahead(said),
         "permutation": _permutation,
         "bootstrap": _bootstrap,
         "monte_carlo": _monte_carlo,
@@ -41,17 +41,42 @@ def sections(judged: Judged) -> list[str]:
     return shown
 
 
+def lookahead(said: Said | None) -> list[str]:
+    """The section of the look-ahead and recursion check by itself; none where there was nothing to check."""
+    if said is None:
+        return []
+    if "not_made" in said:
+        return [section(TITLES["lookahead"], _note(f"Not made: {said['not_made']}."))]
+    return _lookahead(said)
+
+
 def _note(words: str) -> str:
     return f'<p class="note">{escape(words)}</p>'
 
 
-def _lookahead(said: Said, judged: Judged) -> list[str]:
+def _lookahead(said: Said) -> list[str]:
     words = f"Its answers did not change when later bars were taken away ({said['cuts']} cuts)."
     body = _note(words)
     if not said["honest"]:
         leaks = "".join(f"<li>{escape(leak)}</li>" for leak in said["leaks"][:10])
         body = f'<p class="bad">The strategy reads bars that have not happened yet.</p><ul>{leaks}</ul>'
-    return [section(TITLES["lookahead"], body)]
+    return [section(TITLES["lookahead"], body + _note(recursion(said)))]
+
+
+def recursion(said: Said) -> str:
+    """How much of the past the strategy needs, in a sentence; ``said`` is what the look-ahead check said."""
+    history, first = said["history"], said["warm_up"] + 1
+    if history is None:
+        return (
+            "What it says depends on where the data begin, to their last bar: with other first bars it would decide"
+            " otherwise today. Before it trades, begin its data where its test began."
+        )
+    if history > first:
+        return (
+            f"It is recursive: it first speaks at bar {first}, and what it says depends on where the data begin until"
+            f" bar {history}. Give it as many before the first that counts."
+        )
+    return f"What it says from bar {history} on does not depend on where the data begin: it is not recursive."
 
 
 def _permutation(said: Said, judged: Judged) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trading.backtests import plots, tearsheet
+from trading.backtests import plots, tearsheet, verdicts
 from trading.backtests.config import RunConfig
 from trading.backtests.sweeps.config import Points, Value
 from trading.backtests.sweeps.judgement import Judgement, objective
@@ -37,6 +37,7 @@ def page(points: Points, judgement: Judgement, config: RunConfig) -> bytes:
     sections = [
         section("Best point", _best(points, judgement)),
         section("What it is worth to be the best", _worth(points, judgement)),
+        *verdicts.lookahead(judgement.summary.get("lookahead")),
         *_maps(points, judgement, wanted),
         section(f"All {len(points)} points", _spread(points, judgement, wanted)),
         *_logits(judgement),

@@ -50,6 +50,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {test:<14} {_verdict(said)}")
         if leak := commandline.leak(config.strategy.name, work.judged.summary.get("lookahead", {})):
             self.stdout.write(leak)
+        if recursion := commandline.recursion(work.judged.summary.get("lookahead", {})):
+            self.stdout.write(recursion)
         self.stdout.write(f"run {config.run_hash}")
         if folder is not None:
             self.stdout.write(f"{count} files in {folder}; open {folder / 'tearsheet.html'} in a browser")

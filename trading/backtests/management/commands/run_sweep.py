@@ -70,3 +70,5 @@ class Command(BaseCommand):
         self.stdout.write(f"  spa            {figure(above.get('spa_consistent', above.get('not_made')))}")
         if leak := commandline.leak(base.strategy.name, summary["lookahead"]):
             self.stdout.write(leak)
+        if recursion := commandline.recursion(summary["lookahead"]):
+            self.stdout.write(recursion)
