@@ -85,6 +85,37 @@ def test_a_random_search_draws_points_of_the_grid_by_its_seed() -> None:
     assert all(1 <= fast <= 500 < slow <= 1000 for fast, slow in one)
 
 
+def test_a_search_of_which_nothing_can_be_run_is_refused_before_all_of_it_was_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """400,000 combinations, all with fast above slow, of which 20,000 are drawn."""
+    looked_at: list[Any] = []
+    monkeypatch.setattr(Points, "_completed", counted(Points._completed, looked_at))
+    wide = {"fast": {"from": 501, "to": 1300, "step": 1}, "slow": {"from": 2, "to": 500, "step": 1}}
+    with pytest.raises(InvalidConfig) as caught:
+        parse({"config": BASE, "parameters": wide, "search": "random", "draws": 20_000})
+    (error,) = caught.value.errors
+    assert error["loc"] == ["parameters", "strategy", "params"]
+    assert "none of 2000 drawn from the 20000 combinations can be run; the first: fast must be" in error["message"]
+    assert len(looked_at) == 2_000
+
+
+def test_what_can_be_run_is_found_wherever_it_lies() -> None:
+    """Of 100 x 200 combinations only those of the last value of ``slow`` can be run: one in 200."""
+    slow = [*range(2, 201), 500]
+    found = Points(parse({"config": BASE, "parameters": {"fast": {"from": 201, "to": 300, "step": 1}, "slow": slow}}))
+    assert (len(found), found.refused) == (100, 19_900)
+    assert {slow for _, slow in found.values} == {500}
+
+
+def counted(real: Any, calls: list[Any]) -> Any:
+    def call(points: Points, section: str, fields: Any) -> Any:
+        calls.append(fields)
+        return real(points, section, fields)
+
+    return call
+
+
 @pytest.mark.parametrize(
     ("fields", "loc", "says"),
     [

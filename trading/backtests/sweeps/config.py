@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, NoReturn, Self, get_args
 
 import numpy as np
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
@@ -18,6 +18,9 @@ from trading.backtests.strategy import BrokenStrategy
 MOST_POINTS: Final = 20_000
 MOST_AXES: Final = 8
 MOST_VALUES: Final = 1_000
+MOST_IN_VAIN: Final = 2_000
+"""Points, drawn at random, that are looked at in vain before all are taken to be refused: a search of which one in a
+hundred can be run is refused by mistake once in 5e8 times."""
 LARGEST: Final = canonical.LARGEST_INTEGER
 SECTIONS: Final = ("strategy.params.", "risk.", "execution.")
 Objective = Literal["sharpe", "sortino", "calmar", "total_return", "cagr"]
@@ -210,23 +213,40 @@ class Points:
     def __init__(self, sweep: SweepConfig) -> None:
         self.sweep = sweep
         self.axes = sweep.axes
-        self._sections: dict[tuple[Any, ...], Part | InvalidConfig] = {}
+        self._sections: dict[tuple[Any, ...], Part | None] = {}
+        self._first: InvalidConfig | None = None
         self._plain = {
             name: json.dumps(getattr(sweep.config, name).model_dump(mode="json", exclude_none=True)) for name in _MODELS
         }
         self.refused = 0
         self.values: list[Point] = []
-        first: InvalidConfig | None = None
-        for place in self._places():
+        places = self._places()
+        self._probe(places)
+        for place in places:
             point = self._point(place)
-            wrong = self._wrong(point)
-            if wrong is None:
+            if self._fits(point):
                 self.values.append(point)
             else:
                 self.refused += 1
-                first = first or wrong
-        if not self.values and first is not None:
-            raise InvalidConfig([{**item, "loc": ["parameters", *item["loc"]]} for item in first.errors])
+        if not self.values:
+            self._nothing(len(places), len(places))
+
+    def _probe(self, places: Sequence[int]) -> None:
+        """Look at some of many, drawn at random, before all: a search of which none fits is refused without delay."""
+        if len(places) > MOST_IN_VAIN:
+            rng = np.random.Generator(np.random.PCG64(self.sweep.config.seed))
+            some = rng.choice(len(places), MOST_IN_VAIN, replace=False, shuffle=False).tolist()
+            if not any(self._fits(self._point(places[number])) for number in some):
+                self._nothing(MOST_IN_VAIN, len(places))
+
+    def _nothing(self, tried: int, count: int) -> NoReturn:
+        """Raises `InvalidConfig` with what was wrong with the first, and how many were tried of how many."""
+        of = f"the {count} combinations" if tried == count else f"{tried} drawn from the {count} combinations"
+        before = "" if count == 1 else f"none of {of} can be run; the first: "
+        wrong = [] if self._first is None else self._first.errors
+        raise InvalidConfig(
+            [{"loc": ["parameters", *item["loc"]], "message": f"{before}{item['message']}"} for item in wrong]
+        )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -258,13 +278,13 @@ class Points:
             found.append(values[at])
         return tuple(reversed(found))
 
-    def _wrong(self, point: Point) -> InvalidConfig | None:
-        return next((part for part in self._parts(point).values() if isinstance(part, InvalidConfig)), None)
+    def _fits(self, point: Point) -> bool:
+        return None not in self._parts(point).values()
 
     def _built(self, point: Point) -> RunConfig:
         return self.sweep.config.model_copy(update=dict(self._parts(point)))
 
-    def _parts(self, point: Point) -> dict[str, Part | InvalidConfig]:
+    def _parts(self, point: Point) -> dict[str, Part | None]:
         """Each section that is varied, with the point's values in it; worked out once for values that come again."""
         given: dict[str, dict[str, Value]] = {}
         for path, value in zip(self.axes, point, strict=True):
@@ -272,10 +292,14 @@ class Points:
             given.setdefault(section, {})[field] = value
         return {section: self._section(section, fields) for section, fields in given.items()}
 
-    def _section(self, section: str, fields: Mapping[str, Value]) -> Part | InvalidConfig:
+    def _section(self, section: str, fields: Mapping[str, Value]) -> Part | None:
+        """None for values that are refused; the first of the faults is kept, not the thousandth with its traceback."""
         key = (section, *((name, type(value), value) for name, value in fields.items()))  # 1, 1.0 and True are three
         if key not in self._sections:
-            self._sections[key] = self._completed(section, fields)
+            made = self._completed(section, fields)
+            if isinstance(made, InvalidConfig):
+                self._first = self._first or InvalidConfig(made.errors)
+            self._sections[key] = None if isinstance(made, InvalidConfig) else made
         return self._sections[key]
 
     def _completed(self, section: str, fields: Mapping[str, Value]) -> Part | InvalidConfig:
