@@ -221,7 +221,7 @@ class Start:
                 f"            log in as [bold]{flower_user}[/] with [bold]{flower_password}[/]",
                 f"[bold]Logs[/]       {folder.root / 'logs'}",
                 "",
-                "Look first at the execution cycle, step by step: dashboard, Runs, execution-cycle.",
+                "Look first at the execution cycle, step by step: dashboard, Job runs, execution-cycle.",
                 "Ctrl-C stops everything; the next `make run` goes on where this one was.",
             )
         )

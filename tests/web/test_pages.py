@@ -134,7 +134,9 @@ def test_hostile_text_is_text_and_tracebacks_are_for_operators(alpha: Client) ->
     run = services.enqueue("sample-closed", {"text": HOSTILE}, client_id=alpha.id, triggered_by=HOSTILE).run
     runner.execute(run.id, worker=HOSTILE, code_version="test")
     run.attempts.update(error_type="ValueError", error_message=HOSTILE, traceback=f"Traceback {HOSTILE}")
-    JobRun.objects.filter(id=run.id).update(result={HOSTILE: [HOSTILE]}, error_message=HOSTILE, progress_note=HOSTILE)
+    JobRun.objects.filter(id=run.id).update(
+        state=State.FAILED, result={HOSTILE: [HOSTILE]}, error_message=HOSTILE, progress_note=HOSTILE
+    )
     for role, client in ((Role.OWNER, alpha), (Role.OPERATOR, None)):
         browser = browser_of(role, client)
         for path in (f"/app/runs/{run.id}", "/app/runs"):
@@ -142,6 +144,20 @@ def test_hostile_text_is_text_and_tracebacks_are_for_operators(alpha: Client) ->
             assert HOSTILE not in page
             assert escape(HOSTILE) in page
         assert ("Traceback" in browser.get(f"/app/runs/{run.id}").content.decode()) == (role == Role.OPERATOR)
+
+
+def test_a_note_of_progress_stands_only_while_it_says_how_far_it_came(alpha: Client) -> None:
+    run = services.enqueue("sample-closed", {"text": "x"}, client_id=alpha.id).run
+    browser = browser_of(Role.OWNER, alpha)
+    for state, is_shown in ((State.QUEUED, True), (State.FAILED, True), (State.SUCCEEDED, False)):
+        ended = None if state == State.QUEUED else datetime.now(UTC)
+        JobRun.objects.filter(id=run.id).update(
+            state=state, finished_at=ended, progress_done=1, progress_total=4, progress_note="buy IBM"
+        )
+        for path in (f"/app/runs/{run.id}", "/app/runs"):
+            page = browser.get(path).content.decode()
+            assert ("buy IBM" in page, "1 of 4" in page) == (is_shown, is_shown)
+            assert "Operators alone may start it" in page  # what the job does, beside its slug
 
 
 def test_a_live_run_asks_for_news_and_gets_204_when_there_are_none(alpha: Client) -> None:
@@ -194,6 +210,24 @@ def test_keyset_pages_reach_every_run_once_at_a_constant_cost(alpha: Client) -> 
     assert len(counts) == 1
     assert counts.pop() <= 4
     assert browser.get("/app/runs?before=nonsense&state=nonsense&job=%00").status_code == 200
+
+
+def test_an_operators_client_stays_chosen_from_page_to_page(alpha: Client) -> None:
+    operator = browser_of(Role.OPERATOR)
+    page = operator.get(f"/app/?client={alpha.id}").content.decode()
+    for path in ("/app/", "/app/orders", "/app/parameters", "/app/risk", "/app/brokers"):
+        assert f'<a href="{path}?client={alpha.id}"' in page
+        assert "Alpha" in operator.get(f"{path}?client={alpha.id}").content.decode()
+    assert f"?client={alpha.id}" not in browser_of(Role.OWNER, alpha).get("/app/").content.decode()
+
+
+def test_the_admin_says_when_in_24_hours_with_the_zone(alpha: Client) -> None:
+    run = services.enqueue("sample-startable", client_id=alpha.id).run
+    JobRun.objects.filter(id=run.id).update(created_at=datetime(2026, 3, 9, 21, 4, 5, tzinfo=UTC))
+    operator = browser_of(Role.OPERATOR)
+    for path in ("/admin/jobs/jobrun/", f"/admin/jobs/jobrun/{run.id}/change/"):
+        assert "9 Mar 2026 21:04:05 UTC" in operator.get(path).content.decode()
+    assert 'href="/static/web/icon.svg"' in operator.get("/admin/").content.decode()
 
 
 def test_the_dashboard_says_what_comes_next_and_then_shows_the_equity(alpha: Client) -> None:

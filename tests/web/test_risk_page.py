@@ -69,8 +69,8 @@ def test_money_has_two_decimals_and_a_count_has_none(desk: Client) -> None:
     execution.submit(order, Venue(), hold=execution.in_transaction)
     page = text_of(browser_of(Role.READ_ONLY, desk).get("/app/risk"))
     cells = {row.split("<", 1)[0]: row for row in page.split('<th scope="row">')[1:]}
-    assert '<td class="n">900.07</td>' in cells["QT_MAX_NET_DELTA"]
-    assert '<td class="n">1</td>' in cells["QT_MAX_OPEN_LEGS"]
+    assert '<td class="n">900.07</td>' in cells["Net delta"]
+    assert '<td class="n">1</td>' in cells["Symbols held"]
 
 
 def test_a_client_sees_its_own_limits_and_no_switch(desk: Client) -> None:
@@ -78,7 +78,10 @@ def test_a_client_sees_its_own_limits_and_no_switch(desk: Client) -> None:
     browser = browser_of(Role.READ_ONLY, desk)
     page = text_of(browser.get("/app/risk"))
     assert "Risk of Desk" in page
-    assert 'value="90" aria-label="Share of QT_MAX_GROSS_EXPOSURE"' in page
+    assert 'value="90" aria-label="Share used: Gross exposure"' in page
+    for path in ("/app/", "/app/risk", "/app/parameters"):  # one limit, one name, with its setting where it is shown
+        assert "Size of one order" in text_of(browser.get(path))
+    assert "<code>QT_MAX_NOTIONAL_PER_TRADE</code>" in page
     assert "Other Desk" not in page
     assert "risk/switch" not in page
     assert browser.get(f"/app/risk?client={other.id}").content.count(b"Other Desk") == 0

@@ -190,7 +190,7 @@ class TestParameters:
         assert (version.max_order_size, version.symbols, version.max_orders) == (Decimal(400), ["AAA", "BBB"], 3)
         page = text_of(owner.get("/app/parameters"))
         assert re.search(r"<strong>400\.00</strong>", page)
-        assert "max order size 400.00" in page
+        assert "Size of one order: 400.00" in page
         assert owner.post("/app/parameters", {}).status_code == 302
         assert Parameters.objects.first().max_order_size is None  # type: ignore[union-attr]
 

@@ -15,10 +15,11 @@ from trading.jobs.registry import registry
 from trading.risk.models import Guard
 from trading.tenants import parameters
 from trading.tenants.models import Client
-from trading.web import chart
+from trading.web import chart, labels
 from trading.web.access import PageRequest, chosen_client, page
 
 ROWS = 8
+LIMITS = ("QT_MAX_NOTIONAL_PER_TRADE", "QT_MAX_DAILY_LOSS", "QT_MAX_POSITION_PER_SYMBOL", "QT_MAX_GROSS_EXPOSURE")
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,5 @@ def _share(value: Decimal, limit: Decimal) -> int:
 
 def _limits(now: parameters.InForce) -> list[tuple[str, Decimal | None]]:
     """The limits that hold for the client, by name; None where one is not set."""
-    values = [
-        ("Notional of one order", now.decimal("QT_MAX_NOTIONAL_PER_TRADE")),
-        ("Loss in a day", now.decimal("QT_MAX_DAILY_LOSS")),
-        ("Position in one symbol", now.decimal("QT_MAX_POSITION_PER_SYMBOL")),
-        ("Gross exposure", now.decimal("QT_MAX_GROSS_EXPOSURE")),
-    ]
+    values = [(labels.of_limit(name), now.decimal(name)) for name in LIMITS]
     return [(name, value if value > 0 else None) for name, value in values]

@@ -15,6 +15,7 @@ from trading.tenants.models import Client, Parameters
 from trading.tenants.parameters import FIELDS, HOURS, NAMES, RISK_NAMES, SYMBOLS, NotWithinLimits, Rule
 from trading.tenants.permissions import Permission, allows
 from trading.web.access import PageRequest, chosen_client, page_for
+from trading.web.labels import LABELS
 
 VERSIONS = 20
 
@@ -68,7 +69,7 @@ def _row(name: str, told: Mapping[str, Any], given: Mapping[str, str], errors: M
     return {
         "name": name,
         "is_number": name in FIELDS,
-        "label": name.replace("_", " ").capitalize(),
+        "label": LABELS[name],
         "help": getattr(Parameters._meta.get_field(name), "help_text", ""),
         "value": given.get(name, _text(own)),
         "in_force": _text(now) or "no limit",
@@ -94,5 +95,5 @@ def _text(value: Any) -> str:
 def _shown(version: Parameters) -> str:
     """A version in a line."""
     values = [(name, getattr(version, name)) for name in NAMES]
-    told = [f"{name.replace('_', ' ')} {_text(value)}" for name, value in values if value is not None]
+    told = [f"{LABELS[name]}: {_text(value)}" for name, value in values if value is not None]
     return "; ".join(told) or "all as the platform has it"

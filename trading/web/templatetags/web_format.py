@@ -8,6 +8,8 @@ from django import template
 
 from trading.jobs.chain import shown_span
 from trading.jobs.models import JobAttempt, JobRun
+from trading.jobs.registry import registry
+from trading.web import labels
 
 register = template.Library()
 NOTHING = "-"
@@ -31,6 +33,34 @@ def money(value: Any) -> str:
 def used(value: Decimal | int) -> str:
     """How much of a limit is used: a count as it is, anything else as money."""
     return f"{value:,}" if isinstance(value, int) else money(value)
+
+
+@register.filter
+def bound(value: Any) -> str:
+    """The value of a limit: a number with thousands apart and no more decimals than it has, else what it says."""
+    return f"{value:,}" if isinstance(value, Decimal | int) else str(value)
+
+
+@register.filter
+def limit_label(setting: str) -> str:
+    """What the pages call a limit."""
+    return labels.of_limit(setting)
+
+
+@register.filter
+def job_title(slug: str) -> str:
+    """What a job does, in its own words; nothing for one that is not there any more."""
+    return registry.get(slug).title if slug in registry.slugs() else ""
+
+
+@register.filter
+def price(value: Any) -> str:
+    """With thousands apart, two decimals or as many more as it has."""
+    number = _decimal(value)
+    if number is None:
+        return NOTHING
+    exponent = number.normalize().as_tuple().exponent
+    return f"{number:,.{max(2, -exponent) if isinstance(exponent, int) else 2}f}"
 
 
 @register.filter
