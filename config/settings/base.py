@@ -196,6 +196,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = ["config.formats"]
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 SESSION_COOKIE_AGE = 43_200  # a working day, in seconds
@@ -226,6 +227,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Operators",
     "SITE_URL": "/app/",
     "SITE_SYMBOL": "candlestick_chart",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("web/icon.svg")},
+    ],
     "SHOW_HISTORY": True,
     "ENVIRONMENT": "trading.web.admin_site.environment",
     "DASHBOARD_CALLBACK": "trading.web.admin_site.dashboard",
@@ -449,11 +453,16 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "trading.operations.openapi.add_streams",
         "trading.tenants.openapi.add_common_errors",
+        "trading.operations.openapi.add_summaries",
     ],
     "ENUM_NAME_OVERRIDES": {
         "OrderStateEnum": "trading.execution.states.OrderState",
         "RunStateEnum": "trading.jobs.states.State",
     },
+    "TAGS": [
+        {"name": name}
+        for name in ("auth", "clients", "jobs", "runs", "sweeps", "presets", "risk", "settings", "admin", "health")
+    ],
     "SERVE_PERMISSIONS": ["trading.tenants.permissions.Declared"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -115,6 +115,12 @@ def test_every_route_is_described() -> None:
     assert set(schema.raw_schema["paths"]) >= PATHS
 
 
+def test_every_operation_says_in_a_line_what_it_does() -> None:
+    for path, operations in schema.raw_schema["paths"].items():
+        for method, operation in operations.items():
+            assert 3 < len(operation.get("summary", "")) <= 160, f"{method} {path}: {operation.get('summary')!r}"
+
+
 @pytest.fixture
 def people(transactional_db: None) -> None:
     """An owner and a reader of one client, the owner of another, and an operator; and what migrations wrote."""

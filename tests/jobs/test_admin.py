@@ -126,7 +126,9 @@ def test_hostile_arguments_and_tracebacks_are_text(browser: Browser, hands: Hand
     run = services.enqueue("sample-one", {"text": HOSTILE}, request_id=HOSTILE, triggered_by=HOSTILE).run
     hands.work_off()
     run.attempts.update(error_type=HOSTILE, error_message=HOSTILE, traceback=HOSTILE)
-    JobRun.objects.filter(id=run.id).update(error_type=HOSTILE, error_message=HOSTILE, progress_note=HOSTILE)
+    JobRun.objects.filter(id=run.id).update(
+        state=State.FAILED, error_type=HOSTILE, error_message=HOSTILE, progress_note=HOSTILE
+    )
     for path in (f"{RUNS}{run.id}/change/", RUNS, "/admin/"):
         page = browser.get(path).content.decode()
         assert HOSTILE not in page, path

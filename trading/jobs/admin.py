@@ -211,7 +211,9 @@ class JobRunAdmin(Ledger):
 
     @display(description="Progress")
     def shown_progress(self, run: JobRun) -> str:
-        """How far the step is."""
+        """How far the step is; a run that succeeded came all the way, which its state says."""
+        if run.state == State.SUCCEEDED:
+            return "-"
         share = f"{run.progress_done}/{run.progress_total}" if run.progress_total else ""
         return " ".join(part for part in (share, run.progress_note) if part) or "-"
 

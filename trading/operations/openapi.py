@@ -54,3 +54,13 @@ def add_streams(result: dict[str, Any], generator: Any, request: Any, public: bo
         }
     }
     return result
+
+
+def add_summaries(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Give each operation the first sentence of its description as its title in the list of them."""
+    for path in result["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "summary" not in operation and operation.get("description"):
+                sentence = " ".join(operation["description"].split("\n\n", 1)[0].split()).split(". ", 1)[0]
+                operation["summary"] = sentence.removesuffix(".")
+    return result
