@@ -1,7 +1,7 @@
 """Binance: within its filters whatever is asked, by its clock, within its limits, against its protocol on loopback."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +24,8 @@ from trading.brokers.adapters.binance.filters import Breach, Rules
 from trading.brokers.base import (
     Broker,
     BrokerUnavailable,
+    Execution,
+    OrderReport,
     OrderStatus,
     OrderType,
     OutcomeUnknown,
@@ -300,6 +302,40 @@ def test_fees_are_told_in_the_account_currency() -> None:
     assert (in_base.fee, in_base.fee_quantity) == (Decimal("18.000003"), Decimal("0.0003"))
     in_quote = execution(rules, {**trade, "commission": "18.000003", "commissionAsset": "USDT"}, 0, worth)
     assert (in_quote.fee, in_quote.fee_quantity) == (Decimal("18.000003"), 0)
+
+
+@pytest.mark.parametrize("answer", [{"status": 400, "body": {"code": -1121, "msg": "Invalid symbol."}},
+                                    {"status": 200, "body": {"symbol": "NEWUSDT", "price": "0.00000000"}}])  # fmt: skip
+def test_a_fee_that_has_no_price_hides_no_trade(venue: VenueProcess, broker: Broker, answer: dict[str, object]) -> None:
+    """It was bought at 60000.01 all the same; the fee is told in its own asset, and in money once there is a price."""
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    ticket = _ticket("0.12345")
+    own = broker.place(ticket)
+    (trade,) = venue.ledger("SELECT * FROM trades")
+    listed = [{**_shown(trade), "commission": "0.00012345", "commissionAsset": "NEW", "isBuyer": True}]
+
+    def ask(ask: Callable[[], tuple[Execution, ...]]) -> Execution:
+        venue.fault(method="GET", path="/api/v3/myTrades", answer="status", status=200, body=listed)
+        venue.fault(method="GET", path="/api/v3/ticker/price", answer="status", **answer)
+        (part,) = ask()
+        return part
+
+    asked = ask(lambda: _found(broker.order(ticket.client_order_id, symbol=SYMBOL)).executions)
+    assert ask(lambda: tuple(one.execution for one in broker.fills(since, symbols=[SYMBOL]))) == asked
+    assert (asked.quantity, asked.price) == (Decimal("0.12345"), own.executions[0].price)
+    assert (asked.fee, asked.fee_asset) == (0, "NEW")
+    assert (asked.fee_quantity, asked.fee_unvalued) == (0, Decimal("0.00012345"))
+    answer = {"status": 200, "body": {"symbol": "NEWUSDT", "price": "2"}}
+    priced = ask(lambda: _found(broker.order(ticket.client_order_id, symbol=SYMBOL)).executions)
+    assert (priced.fee, priced.fee_unvalued) == (Decimal("0.00024690"), 0)
+    answer = {"status": 503}
+    with pytest.raises(BrokerUnavailable):
+        ask(lambda: _found(broker.order(ticket.client_order_id, symbol=SYMBOL)).executions)
+
+
+def _found(report: OrderReport | None) -> OrderReport:
+    assert report is not None
+    return report
 
 
 def test_the_flag_and_the_url_choose_the_host(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,12 +125,16 @@ def test_numbers_of_json_arrive_to_the_last_digit(venue: VenueProcess, broker: B
     )
 
 
-def test_fees_in_other_money_are_not_taken_for_ours(venue: VenueProcess) -> None:
+def test_fees_in_other_money_are_told_as_such_and_hide_no_trade(venue: VenueProcess) -> None:
+    """100 at 43.19, of which 3.4552 were taken, in dollars and to the cent: what that is in Singapore nobody says."""
     with open_session("phillip", uuid7(), credentials={**CREDENTIALS, "currency": "SGD"}) as broker:
-        with pytest.raises(OutcomeUnknown):
-            broker.place(_ticket())
-        with pytest.raises(BrokerUnavailable):
-            broker.fills(datetime(2026, 1, 1, tzinfo=UTC), symbols=[])
+        report = broker.place(_ticket())
+        (part,) = report.executions
+        (fill,) = broker.fills(datetime(2026, 1, 1, tzinfo=UTC), symbols=[])
+        assert broker.order(report.client_order_id, symbol="D05") == report
+    assert (part.quantity, part.price) == (Decimal(100), Decimal("43.19"))
+    assert (part.fee, part.fee_asset, part.fee_unvalued) == (0, "USD", Decimal("3.46"))
+    assert fill.execution == part
 
 
 def test_where_it_is_can_be_configured(settings: Settings) -> None:

@@ -211,6 +211,23 @@ def test_missing_money_blocks_buying_and_more_money_does_not(desk: Client, paper
     assert (look().standing, is_refused(desk, buy("1"))) == (0, "")
 
 
+def test_money_is_not_compared_while_something_is_held_in_other_money(
+    desk: Client, paper: Paper, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found to be missing before that is not gone by it."""
+    look()
+    trade(desk, paper, buy("1"))
+    PaperAccount.objects.update(cash=PaperAccount.objects.get().cash - 300)
+    look()
+    assert kinds() == [("balance", "")]
+    here = paper.instrument("AAA")
+    monkeypatch.setattr(paper, "instrument", lambda symbol: replace(here, currency="SGD"))
+    PaperAccount.objects.update(cash=PaperAccount.objects.get().cash - 100)
+    look()
+    assert kinds() == [("balance", "")]
+    assert Difference.objects.get().quantity == -300, "what stands is what was found when it could be"
+
+
 def test_a_fill_that_we_missed_is_booked(desk: Client, paper: Paper, look: Look) -> None:
     paper.loses = "answer"
     (order,) = trade(desk, paper, buy("5"))

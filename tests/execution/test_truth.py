@@ -1,5 +1,6 @@
 """What venues report is booked as it is: too much, too late, corrected. A position is the sum of its fills."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -159,6 +160,18 @@ def test_a_fee_that_is_known_later_counts_once(desk: Client, market: None, venue
         order = services.record(order, report(order, OrderStatus.FILLED, part(1, "4", "100", fee)), hold=HOLD)
     position = Position.objects.get(client=desk)
     assert (order.fees, position.realised_pnl) == (Decimal("1.5"), Decimal("-1.5"))
+
+
+def test_a_fee_of_unknown_worth_is_told_and_its_fill_counts(desk: Client, market: None, venue: Venue) -> None:
+    order = sent(desk, venue, buy("4"))
+    taken = replace(part(1, "4.00000001", "99.99"), fee_asset="NEW", fee_unvalued=Decimal("0.004"))
+    for _ in range(2):
+        order = services.record(order, report(order, OrderStatus.FILLED, taken), hold=HOLD)
+    fill = Fill.objects.get()
+    assert (fill.quantity, fill.price, fill.fee_asset) == (Decimal("4.00000001"), Decimal("99.99"), "NEW")
+    assert (held(desk), fill.fee, fill.fee_quantity) == (Decimal("4.00000001"), 0, 0)
+    (entry,) = AuditEntry.objects.filter(action="order.fee_unvalued")
+    assert (entry.data["asset"], Decimal(entry.data["taken"])) == ("NEW", Decimal("0.004"))
 
 
 def test_nobody_writes_a_position_but_its_fills(desk: Client, market: None, venue: Venue) -> None:

@@ -94,6 +94,7 @@ class Execution:
 
     ``fee_asset`` is what the fee was taken in; ``fee_quantity`` is how much of the traded asset itself was kept for
     it, so that the holding has changed by so much less than ``quantity`` (0 where fees are paid in money).
+    ``fee_unvalued`` is how much of ``fee_asset`` was taken where nobody tells what that is worth; ``fee`` is 0 then.
     """
 
     execution_id: str
@@ -103,6 +104,7 @@ class Execution:
     time: datetime
     fee_asset: str = ""
     fee_quantity: Decimal = Decimal(0)
+    fee_unvalued: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,11 @@ class BrokerUnavailable(BrokerError):
 
 class OutcomeUnknown(BrokerError):
     """Unknown: what was asked may have been done or not. Ask for the order by its id, and do not send it again."""
+
+
+def has_answered(error: BrokerError) -> bool:
+    """Whether the venue was there and has answered, with a no or unreadably: asked for other things it may say them."""
+    return isinstance(error, BrokerRefused) or error.code == GARBAGE
 
 
 @dataclass(frozen=True)

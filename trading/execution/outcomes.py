@@ -141,6 +141,9 @@ def _has_expired(order: Order, now: datetime) -> bool:
 def _tell(order: Order, before: OrderState, booked: Booked) -> None:
     """The audit log, and the alarms: last in the transaction."""
     trail.booked(order, booked)
+    for part in booked.new:
+        if part.fee_unvalued:
+            _alarm("fee_unvalued", order, execution_id=part.execution_id, asset=part.fee_asset, taken=part.fee_unvalued)
     after = OrderState(order.state)
     if before in LIVE and after in ENDED:
         trail.ended(order)

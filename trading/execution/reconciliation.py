@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from django.db.models import Case, DecimalField, F, Q, QuerySet, Sum, Value, When
 
-from trading.brokers.base import GARBAGE, AccountFill, Broker, BrokerError, BrokerRefused, OrderReport
+from trading.brokers.base import AccountFill, Broker, BrokerError, BrokerRefused, OrderReport, has_answered
 from trading.brokers.instruments import Instrument
 from trading.core import redaction
 from trading.execution import books, changes, differences, explanations, outcomes, services
@@ -98,7 +98,7 @@ class _Work:
         except BrokerError as error:
             log.warning("reconciliation.not_answered", broker=self.broker.name, what=part.__name__, error=str(error))
             self.look.errors.append(f"{part.__name__}: {error}")
-            self.look.is_away = not _is_about_one(error)
+            self.look.is_away = not has_answered(error)
         except STOPPED:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the other parts can be compared
@@ -124,7 +124,7 @@ class _Work:
                 if order.is_live and changes.is_due_to_end(order, self.now):
                     order = changes.cancel_at_venue(order, self.broker, hold=self.hold)
             except BrokerError as error:
-                if not _is_about_one(error):
+                if not has_answered(error):
                     raise
                 self.look.errors.append(f"{order.client_order_id}: {error}")
                 is_answered = False
@@ -229,6 +229,7 @@ class _Work:
             "fee": str(part.fee),
             "fee_asset": part.fee_asset,
             "fee_quantity": str(part.fee_quantity),
+            "fee_unvalued": str(part.fee_unvalued),
             "time": part.time.isoformat(),
         }
         theirs = f"{one.side} {part.quantity} {one.symbol} at {part.price}"
@@ -296,13 +297,16 @@ class _Work:
     def money(self) -> Iterable[DifferenceKind]:
         """The currency's balance is what was there before us and what our fills have moved.
 
-        Only where every trade is settled in full at once: futures pay as they move, and options when they end.
+        Only where each trade is settled at once, in that currency: futures pay as they move, options when they end.
         """
         fills = Fill.objects.filter(client_id=self.client_id, broker=self.broker.name)
         symbols = set(fills.order_by().values_list("symbol", flat=True).distinct())
         listed = [self._instrument(symbol) for symbol in symbols]
-        if any(one is None or one.expiry is not None or one.multiplier != 1 for one in listed):
-            return [DifferenceKind.BALANCE]
+        currency = self.broker.currency
+        if any(
+            one is None or one.expiry is not None or one.multiplier != 1 or one.currency != currency for one in listed
+        ):
+            return []
         if self._own().filter(state__in=(OrderState.SENT, OrderState.UNKNOWN)).exists():
             return []
         before = self._moved(fills)
@@ -311,7 +315,6 @@ class _Work:
             return []
         kept = Adjustment.objects.filter(client_id=self.client_id, broker=self.broker.name, is_money=True)
         opened = kept.aggregate(total=Sum("quantity"))["total"]
-        currency = self.broker.currency
         if opened is None:
             with self.hold():
                 explanations.adjust(
@@ -383,11 +386,6 @@ _WIDE = DecimalField(max_digits=60, decimal_places=16)
 def told(error: Exception) -> str:
     """An error that nobody has foreseen, in a line without secrets."""
     return redaction.blot(f"unexpected {type(error).__name__}: {error}")
-
-
-def _is_about_one(error: BrokerError) -> bool:
-    """Whether the venue has answered, so that it can be asked for other things: with a no, or unreadably."""
-    return isinstance(error, BrokerRefused) or error.code == GARBAGE
 
 
 def _plain(value: Decimal) -> str:

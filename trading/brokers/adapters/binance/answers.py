@@ -24,8 +24,8 @@ UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeErro
 
 SMALLEST = Decimal("1e-8")
 
-Convert = Callable[[str, Decimal], Decimal]
-"""The worth of an amount of an asset in the account's currency."""
+Convert = Callable[[str, Decimal], Decimal | None]
+"""The worth of an amount of an asset in the account's currency; None where nobody tells it."""
 
 
 def moment(milliseconds: Any) -> datetime:
@@ -39,6 +39,7 @@ def execution(rules: Rules, trade: Mapping[str, Any], time: Any, convert: Conver
     commission, asset = Decimal(trade["commission"]), str(trade["commissionAsset"])
     if commission < 0 or not commission.is_finite():
         raise ValueError("a commission is not negative")
+    fee: Decimal | None
     if asset == rules.quote:
         fee = commission
     elif asset == rules.base:
@@ -49,10 +50,11 @@ def execution(rules: Rules, trade: Mapping[str, Any], time: Any, convert: Conver
         execution_id=f"{rules.symbol}-{int(trade.get('tradeId', trade.get('id')))}",
         quantity=quantity,
         price=price,
-        fee=fee.quantize(SMALLEST, ROUND_HALF_UP),
+        fee=(fee or Decimal(0)).quantize(SMALLEST, ROUND_HALF_UP),
         time=moment(time),
         fee_asset=asset,
         fee_quantity=commission if asset == rules.base else Decimal(0),
+        fee_unvalued=commission if fee is None else Decimal(0),
     )
 
 

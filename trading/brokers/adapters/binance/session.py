@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from django.conf import settings
 from pydantic import Field, SecretStr, field_validator
 
 from trading.brokers import hosts
-from trading.brokers.adapters.binance.answers import UNREADABLE, execution, optional, report
+from trading.brokers.adapters.binance.answers import UNREADABLE, Convert, execution, optional, report
 from trading.brokers.adapters.binance.filters import Breach, Rules
 from trading.brokers.adapters.binance.line import NAME, NO_SUCH_ORDER, BinanceLine, Refusal
 from trading.brokers.base import (
@@ -30,6 +30,7 @@ from trading.brokers.base import (
     OutcomeUnknown,
     Side,
     Ticket,
+    has_answered,
 )
 from trading.brokers.http import authority, timeout
 from trading.brokers.instruments import Instrument, Quote
@@ -293,13 +294,21 @@ class BinanceBroker(Broker):
             self._averages[symbol] = kept
         return kept[1]
 
-    def _worth(self, operation: str) -> Callable[[str, Decimal], Decimal]:
-        """For fees that are taken in another asset, such as BNB: at its price now."""
+    def _worth(self, operation: str) -> Convert:
+        """For fees that are taken in another asset, such as BNB: at its price now.
 
-        def convert(asset: str, amount: Decimal) -> Decimal:
+        What has no such price was traded all the same: its fee is left for whoever reads it later, or for a person.
+        """
+
+        def convert(asset: str, amount: Decimal) -> Decimal | None:
             if asset == self.currency:
                 return amount
-            return amount * self._price("ticker/price", asset + self.currency, operation)
+            try:
+                return amount * self._price("ticker/price", asset + self.currency, operation)
+            except BrokerError as error:
+                if not has_answered(error):
+                    raise
+                return None
 
         return convert
 

@@ -245,15 +245,18 @@ class PhillipBroker(Broker):
 
     def _execution(self, row: Mapping[str, Any]) -> Execution:
         moment = datetime.fromisoformat(row["time"])
-        if moment.tzinfo is None or row["feeCurrency"] != self.currency:
-            raise ValueError("a time without a zone, or a fee in other money")
+        if moment.tzinfo is None:
+            raise ValueError("a time without a zone")
+        fee, money = _number(row["fee"]), str(row["feeCurrency"])
+        is_ours = money == self.currency
         return Execution(
             str(row["executionId"]),
             _positive(row["quantity"]),
             _positive(row["price"]),
-            _number(row["fee"]),
+            fee if is_ours else Decimal(0),
             moment.astimezone(UTC),
-            fee_asset=self.currency,
+            fee_asset=money,
+            fee_unvalued=Decimal(0) if is_ours else fee,
         )
 
     def close(self) -> None:
