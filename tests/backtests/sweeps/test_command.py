@@ -50,6 +50,8 @@ def test_it_works_from_a_file_of_candles_without_a_database(tmp_path: Path) -> N
     text = swept(tmp_path, OF_A_FILE, "--candles", str(STOCKS), "--output-dir", str(tmp_path / "out"))
     for words in ("dual_sma on AAPL, 6 points", "deflated", "as the best of 6", "pbo", "spa", "heatmap.html"):
         assert words in text
+    assert " at 95%\n  pbo " in text
+    assert "  CONCLUSION     Do not trade the best as it is." in text
     assert "RECURSION      What it says from bar " in text
     assert "Look-ahead and recursion check" in (tmp_path / "out" / "heatmap.html").read_text()
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"manifest.json"}

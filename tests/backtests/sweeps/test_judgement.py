@@ -1,6 +1,7 @@
 """A sweep's numbers against the statistics of the library on the full returns, and its bytes however it is cut."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tests.backtests.sweeps.test_config import BASE, SWEEP, changed
 from trading.backtests import candles, pipeline
 from trading.backtests.sweeps import heatmap, simulation
 from trading.backtests.sweeps.config import Points, parse
+from trading.backtests.sweeps.judgement import concluded
 from trading.backtests.sweeps.simulation import GROUP, Figures, returns_of
 from trading.backtests.sweeps.work import SweepWork, cut
 from trading.quant.kernels import Floats
@@ -51,6 +53,45 @@ def test_the_best_is_worth_what_the_library_says_of_all_returns() -> None:
     said = summary["superiority"]
     assert (said["reality_check"], said["spa_consistent"]) == (above.reality_check, above.spa_consistent)
     assert (said["spa_lower"], said["spa_upper"]) == (above.spa_lower, above.spa_upper)
+
+
+def test_the_best_comes_with_intervals_and_what_to_make_of_it() -> None:
+    """A random walk: the error of its Sharpe ratio is Lo's (2002) for normal returns, the root of (1 + SR^2/2) / T."""
+    work = work_of(WIDE)
+    judgement = work.judged(work.simulated((0, len(work.points))))
+    best, over = judgement.summary["best"], judgement.summary["overfitting"]
+    low, high = best["sharpe_interval"]["low"], best["sharpe_interval"]["high"]
+    assert (low + high) / 2 == pytest.approx(best["metrics"]["sharpe"])
+    ratio, count = best["sharpe_per_bar"], len(work.bars) - 1
+    error = ((1 + ratio**2 / 2) / count) ** 0.5 * 252**0.5
+    assert (high - low) / 2 == pytest.approx(1.959964 * error, rel=0.05)
+    assert 0.0 <= over["pbo_interval"]["low"] < over["pbo"] < over["pbo_interval"]["high"] <= 1.0
+    conclusion = judgement.summary["conclusion"]
+    assert conclusion.startswith("Do not trade the best as it is. The best is not told from luck: the chance that its")
+    page = heatmap.page(work.points, judgement, work.config.config).decode()
+    assert conclusion in page
+    assert f"{100 * over['pbo_interval']['low']:.2f}% to {100 * over['pbo_interval']['high']:.2f}%" in page
+    assert f"{low:.2f} to {high:.2f} at 95% by itself" in page
+
+
+def test_each_thing_that_speaks_against_the_best_is_named() -> None:
+    said: dict[str, Any] = {
+        "best": {"deflated_sharpe": 0.96, "trials": 20},
+        "overfitting": {"pbo": 0.3},
+        "superiority": {"benchmark": "cash", "spa_consistent": 0.05},
+        "lookahead": {"honest": True},
+    }
+    assert concluded(said).startswith("Nothing here speaks against the best: run it by itself")
+    for part, words in (
+        ({"best": None}, "There is no best point"),
+        ({"best": {"deflated_sharpe": 0.94, "trials": 20}}, "as the best of 20, is 94.00%, and 95% is asked for"),
+        ({"best": {"deflated_sharpe": float("nan"), "trials": 20}}, "not told from luck"),
+        ({"overfitting": {"pbo": 0.31}}, "in 31.00% of the splits, and at most 30% is accepted"),
+        ({"overfitting": {"not_made": "there are too few bars"}}, "is not known: there are too few bars."),
+        ({"superiority": {"benchmark": "cash", "spa_consistent": 0.06}}, "beats cash is not shown: p is 0.060"),
+        ({"lookahead": {"honest": False}}, "reads bars that have not happened yet"),
+    ):
+        assert words in concluded({**said, **part})
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trading.quant.statistics import Record, intervals
+from trading.quant.statistics import CrossValidation, Record, evaluate, intervals
 from trading.quant.statistics.bootstrap import Interval
 
 
@@ -84,3 +84,17 @@ def test_what_is_undefined_is_nan() -> None:
     ):
         assert math.isnan(found.high)
     assert intervals.deviation(np.zeros(5)) == Interval(0.0, 0.0, 0.95)
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.1])
+def test_the_interval_of_the_probability_of_overfitting_holds_that_of_other_histories(edge: float) -> None:
+    """Of histories drawn anew, at least nine in ten have an interval with the mean over all of them in it."""
+    rng = np.random.Generator(np.random.PCG64(3))
+    found = []
+    for _ in range(80):
+        returns = rng.normal(size=(1_000, 10))
+        returns[:, 0] += edge
+        found.append(evaluate(CrossValidation(returns, 8)).pbo)
+    mean = float(np.mean(found))
+    within = [intervals.overfitting(pbo) for pbo in found]
+    assert np.mean([interval.low <= mean <= interval.high for interval in within]) >= 0.9

@@ -13,7 +13,7 @@ from trading.backtests.sweeps.judgement import Judgement, objective
 from trading.backtests.verdicts import section
 from trading.quant.kernels import Floats
 from trading.quant.performance import COLUMNS
-from trading.quant.statistics import Record, intervals
+from trading.quant.statistics.promotion import DEFAULT
 
 MOST_MAPS: Final = 6
 MOST_CELLS: Final = 40
@@ -64,11 +64,8 @@ def _best(points: Points, judgement: Judgement) -> str:
     if best is None:
         return '<p class="bad">No point has the figure that was looked for: none traded, or all were ruined.</p>'
     metrics = best["metrics"]
-    record = Record(best["sharpe_per_bar"], best["skewness"], best["kurtosis"], metrics["bars"] - 1)
-    alone, scale = intervals.sharpe(record), metrics["periods_per_year"] ** 0.5
-    between = (
-        f"{tearsheet.two(alone.low * scale)} to {tearsheet.two(alone.high * scale)} at {alone.level:.0%} by itself"
-    )
+    alone = best["sharpe_interval"]
+    between = f"{tearsheet.two(alone['low'])} to {tearsheet.two(alone['high'])} at {alone['level']:.0%} by itself"
     rows = [(short(name), str(value), "") for name, value in best["parameters"].items()]
     rows += [
         (
@@ -90,12 +87,23 @@ def _worth(points: Points, judgement: Judgement) -> str:
     best, over, above = summary["best"], summary["overfitting"], summary["superiority"]
     rows = []
     if best is not None:
-        note = f"chance that it is real, as the best of {best['trials']}; 95% is asked for"
+        note = f"chance that it is real, as the best of {best['trials']}; {1.0 - DEFAULT.alpha:.0%} is asked for"
         rows.append(("Deflated Sharpe ratio", tearsheet.percent(best["deflated_sharpe"]), note))
+        alone, luck = best["sharpe_interval"], best["sharpe_threshold"]
+        if alone["low"] is not None and alone["high"] is not None:
+            ends = (
+                f"{tearsheet.two(alone['low'] - luck)} to {tearsheet.two(alone['high'] - luck)} at {alone['level']:.0%}"
+            )
+            left = tearsheet.two(best["metrics"]["sharpe"] - luck)
+            rows.append(("Sharpe ratio beyond luck", left, f"{ends}; luck gives {luck:.2f} a year"))
     if "not_made" in over:
         rows.append(("Probability of overfitting", "-", over["not_made"]))
     else:
-        note = f"how often the best is below the middle elsewhere, in {over['combinations']} splits"
+        rough = over["pbo_interval"]
+        note = (
+            f"how often the best is below the middle elsewhere, in {over['combinations']} splits; at most"
+            f" {DEFAULT.pbo_bound:.0%} is accepted, and another history would give {tearsheet.percent(rough['low'])} to {tearsheet.percent(rough['high'])}"
+        )
         rows.append(("Probability of overfitting", tearsheet.percent(over["pbo"]), note))
         rows.append(("Chance of a loss elsewhere", tearsheet.percent(over["loss_probability"]), "of the chosen point"))
     if "not_made" in above:
@@ -106,7 +114,7 @@ def _worth(points: Points, judgement: Judgement) -> str:
         rows.append(("Reality check p", f"{above['reality_check']:.3f}", note))
         bounds = f"between {above['spa_lower']:.3f} and {above['spa_upper']:.3f}"
         rows.append(("Superior ability p", f"{above['spa_consistent']:.3f}", bounds))
-    return tearsheet.figures(rows)
+    return f"<p>{escape(summary['conclusion'])}</p>{tearsheet.figures(rows)}"
 
 
 def _maps(points: Points, judgement: Judgement, wanted: Floats) -> list[str]:

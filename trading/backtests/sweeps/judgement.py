@@ -1,5 +1,6 @@
 """What a sweep came to: its best point, and what it is worth to be the best of so many."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,17 @@ from trading.quant.kernels import Floats
 from trading.quant.performance import COLUMNS, metrics_of
 from trading.quant.statistics import (
     CrossValidation,
+    Interval,
     Part,
     Record,
     Trials,
     deflated_by,
     evaluate,
+    intervals,
     joined_p_values,
     probabilistic_sharpe,
 )
+from trading.quant.statistics.promotion import DEFAULT
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,7 @@ def judged(points: Points, bars: Bars, figures: Figures, progress: Progress) -> 
     if summary["best"] is not None:
         progress(0, 1, "look-ahead check of the best")
         summary["lookahead"] = checked_for_lookahead(points.config(summary["best"]["point"]), bars)
+    summary["conclusion"] = concluded(summary)
     return Judgement(summary, figures, logits)
 
 
@@ -81,12 +86,14 @@ def _best(points: Points, bars: Bars, figures: Figures, number: int) -> dict[str
     record = Record(sharpe, skewness, kurtosis, len(bars) - 1)
     deflated, threshold = deflated_by(record, trials_of(figures))
     scale = (config.periods_per_year or 1.0) ** 0.5
+    alone = intervals.sharpe(record)
     return {
         "point": number,
         "parameters": points.named(number),
         "config": tested(config),
         "metrics": metrics_of(row[: len(COLUMNS)]).as_dict(),
         "sharpe_per_bar": sharpe,
+        "sharpe_interval": _interval(Interval(alone.low * scale, alone.high * scale, alone.level)),
         "skewness": skewness,
         "kurtosis": kurtosis,
         "probabilistic_sharpe": probabilistic_sharpe(record),
@@ -94,6 +101,40 @@ def _best(points: Points, bars: Bars, figures: Figures, number: int) -> dict[str
         "sharpe_threshold": threshold * scale,
         "trials": len(points),
     }
+
+
+def _interval(found: Interval) -> dict[str, float | None]:
+    return {"low": finite(found.low), "high": finite(found.high), "level": found.level}
+
+
+def concluded(summary: Mapping[str, Any]) -> str:
+    """What to make of the best point, in sentences: the bounds are those of the rule by which a run is promoted."""
+    best, over, above = summary["best"], summary["overfitting"], summary["superiority"]
+    if best is None:
+        return "There is no best point: none has the figure that was looked for."
+    against = []
+    if not summary["lookahead"].get("honest", True):
+        against.append("The strategy reads bars that have not happened yet: no figure of it means anything.")
+    least, most = 1.0 - DEFAULT.alpha, DEFAULT.pbo_bound
+    if not best["deflated_sharpe"] >= least:
+        against.append(
+            "The best is not told from luck: the chance that its Sharpe ratio is real, as the best of"
+            f" {best['trials']}, is {best['deflated_sharpe']:.2%}, and {least:.0%} is asked for."
+        )
+    if "not_made" in over:
+        if best["trials"] > 1:
+            against.append(f"Whether the choice carries over is not known: {over['not_made']}.")
+    elif not over["pbo"] <= most:
+        against.append(
+            "The choice does not carry over: elsewhere the best is below the middle in"
+            f" {over['pbo']:.2%} of the splits, and at most {most:.0%} is accepted."
+        )
+    if "not_made" not in above and not above["spa_consistent"] <= DEFAULT.alpha:
+        benchmark = "holding all symbols" if above["benchmark"] == "buy_and_hold" else "cash"
+        against.append(f"That any point beats {benchmark} is not shown: p is {above['spa_consistent']:.3f}.")
+    if against:
+        return " ".join(["Do not trade the best as it is.", *against])
+    return "Nothing here speaks against the best: run it by itself with a permutation test before it trades."
 
 
 def tested(config: RunConfig) -> dict[str, Any]:
@@ -113,6 +154,7 @@ def _overfitting(figures: Figures, progress: Progress) -> tuple[dict[str, Any], 
     found = evaluate(test, on_part=on_part)
     summary = {
         "pbo": found.pbo,
+        "pbo_interval": _interval(intervals.overfitting(found.pbo)),
         "blocks": test.blocks,
         "combinations": test.replicates,
         "degradation": finite(found.degradation),

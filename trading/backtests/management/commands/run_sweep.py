@@ -65,10 +65,14 @@ class Command(BaseCommand):
             f" {best['trials']} (luck gives {figure(best['sharpe_threshold'])})"
         )
         over, above = summary["overfitting"], summary["superiority"]
-        self.stdout.write(f"  pbo            {figure(over.get('pbo', over.get('not_made')))}")
+        alone, rough = best["sharpe_interval"], over.get("pbo_interval")
+        self.stdout.write(f"  sharpe within  {figure(alone['low'])} to {figure(alone['high'])} at {alone['level']:.0%}")
+        within = f", {figure(rough['low'])} to {figure(rough['high'])} at {rough['level']:.0%}" if rough else ""
+        self.stdout.write(f"  pbo            {figure(over.get('pbo', over.get('not_made')))}{within}")
         self.stdout.write(f"  reality check  {figure(above.get('reality_check', above.get('not_made')))}")
         self.stdout.write(f"  spa            {figure(above.get('spa_consistent', above.get('not_made')))}")
         if leak := commandline.leak(base.strategy.name, summary["lookahead"]):
             self.stdout.write(leak)
+        self.stdout.write(f"  CONCLUSION     {summary['conclusion']}")
         if recursion := commandline.recursion(summary["lookahead"]):
             self.stdout.write(recursion)
