@@ -102,7 +102,8 @@ def _worth(points: Points, judgement: Judgement) -> str:
         rough = over["pbo_interval"]
         note = (
             f"how often the best is below the middle elsewhere, in {over['combinations']} splits; at most"
-            f" {DEFAULT.pbo_bound:.0%} is accepted, and another history would give {tearsheet.percent(rough['low'])} to {tearsheet.percent(rough['high'])}"
+            f" {DEFAULT.pbo_bound:.0%} is accepted, and another history would give {tearsheet.percent(rough['low'])} to"
+            f" {tearsheet.percent(rough['high'])}"
         )
         rows.append(("Probability of overfitting", tearsheet.percent(over["pbo"]), note))
         rows.append(("Chance of a loss elsewhere", tearsheet.percent(over["loss_probability"]), "of the chosen point"))
