@@ -33,6 +33,7 @@ from trading.brokers.base import (
     Ticket,
     TimeInForce,
 )
+from trading.brokers.lists import PartlyUnreadable
 from trading.brokers.registry import open_session
 from trading.core.ids import uuid7
 
@@ -331,6 +332,24 @@ def test_a_fee_that_has_no_price_hides_no_trade(venue: VenueProcess, broker: Bro
     answer = {"status": 503}
     with pytest.raises(BrokerUnavailable):
         ask(lambda: _found(broker.order(ticket.client_order_id, symbol=SYMBOL)).executions)
+
+
+def test_a_row_that_cannot_be_read_hides_no_other(venue: VenueProcess, broker: Broker) -> None:
+    resting = broker.place(_ticket("0.5", "59000"))
+    (row,) = broker._line.signed("GET", "openOrders", "test")  # type: ignore[attr-defined]
+    bad = [{**row, "orderId": 1, "status": "HELD"}, {**row, "orderId": 2, "symbol": "GONEUSDT"}, "none"]
+    venue.fault(method="GET", path="/api/v3/openOrders", answer="status", status=200, body=[*bad, row])
+    with pytest.raises(PartlyUnreadable, match="binance lists 4, of which 3 cannot be read: 1, 2, no row") as partly:
+        broker.open_orders()
+    assert partly.value.readable == (resting,)
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    bought = broker.place(_ticket("0.12345"))
+    shown = {**_shown(venue.ledger("SELECT * FROM trades")[0]), "isBuyer": True}
+    listed = [{**shown, "qty": "0"}, shown]
+    venue.fault(method="GET", path="/api/v3/myTrades", answer="status", status=200, body=listed)
+    with pytest.raises(PartlyUnreadable, match="binance lists 2, of which 1 cannot be read") as partly:
+        broker.fills(since, symbols=[SYMBOL])
+    assert [one.execution for one in partly.value.readable] == list(bought.executions)
 
 
 def _found(report: OrderReport | None) -> OrderReport:

@@ -14,6 +14,7 @@ from trading.brokers.adapters.phillip import line
 from trading.brokers.adapters.phillip.line import PhillipCredentials
 from trading.brokers.base import Broker, BrokerRefused, BrokerUnavailable, OrderStatus, OutcomeUnknown, Side, Ticket
 from trading.brokers.hosts import HostRefused
+from trading.brokers.lists import PartlyUnreadable
 from trading.brokers.registry import open_session
 from trading.core.ids import uuid7
 
@@ -135,6 +136,65 @@ def test_fees_in_other_money_are_told_as_such_and_hide_no_trade(venue: VenueProc
     assert (part.quantity, part.price) == (Decimal(100), Decimal("43.19"))
     assert (part.fee, part.fee_asset, part.fee_unvalued) == (0, "USD", Decimal("3.46"))
     assert fill.execution == part
+
+
+def _order(number: int, **change: object) -> dict[str, object]:
+    """An order as the API lists it."""
+    return {
+        "orderId": str(number), "clientOrderId": f"c-{number}", "symbol": "D05", "side": "BUY", "orderType": "LIMIT",
+        "timeInForce": "GTC", "quantity": 100, "limitPrice": 40, "filledQuantity": 0, "status": "NEW", "reason": "",
+        "time": "2026-11-20T10:00:00+00:00", **change,
+    }  # fmt: skip
+
+
+def _execution(number: int, **change: object) -> dict[str, object]:
+    return {
+        "executionId": f"E{number}", "orderId": str(number), "clientOrderId": f"c-{number}", "symbol": "D05",
+        "side": "SELL", "quantity": 100, "price": 43.19, "fee": 3.46, "feeCurrency": "USD",
+        "time": "2026-11-20T10:00:00+00:00", **change,
+    }  # fmt: skip
+
+
+def _lists(venue: VenueProcess, path: str, *rows: object) -> None:
+    venue.fault(method="GET", path=path, answer="status", status=200, body={"items": rows, "next": None})
+
+
+@pytest.mark.parametrize("change", [{"quantity": 0}, {"side": "SHORT"}, {"limitPrice": -1}, {"status": "HELD"}])
+def test_an_open_order_that_makes_no_sense_hides_no_other(
+    venue: VenueProcess, broker: Broker, change: dict[str, object]
+) -> None:
+    _lists(venue, "/v1/orders", _order(1), _order(2, **change), _order(3))
+    with pytest.raises(PartlyUnreadable, match="phillip lists 3, of which 1 cannot be read: 2") as partly:
+        broker.open_orders()
+    assert [one.client_order_id for one in partly.value.readable] == ["c-1", "c-3"]
+    _lists(venue, "/v1/orders", _order(2, **change))
+    with pytest.raises(BrokerUnavailable):  # never that there is none
+        broker.order("c-2", symbol="D05")
+
+
+def test_an_execution_that_makes_no_sense_hides_no_other(venue: VenueProcess, broker: Broker) -> None:
+    bad = [_execution(1, quantity=0), _execution(2, time="noon"), "none", _execution(3, feeCurrency=None, fee="x")]
+    _lists(venue, "/v1/executions", *bad, _execution(4))
+    with pytest.raises(PartlyUnreadable, match="lists 5, of which 4 cannot be read: E1, E2, no row, E3") as partly:
+        broker.fills(datetime(2026, 11, 20, tzinfo=UTC), symbols=[])
+    assert [one.execution.execution_id for one in partly.value.readable] == ["E4"]
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "REJECTED"])
+def test_what_ended_for_nothing_has_ended(venue: VenueProcess, broker: Broker, status: str) -> None:
+    _lists(venue, "/v1/orders", _order(1, quantity=0, status=status))
+    found = broker.order("c-1", symbol="D05")
+    assert found is not None
+    assert (found.is_final, found.filled) == (True, 0)
+
+
+def test_a_list_that_breaks_off_is_no_list(venue: VenueProcess, broker: Broker) -> None:
+    """What is not one row's fault is told as it is: the executions of an order cannot be asked for."""
+    _lists(venue, "/v1/orders", _order(1), _order(2, filledQuantity=100))
+    venue.fault(method="GET", path="/v1/executions", process="never", answer="status", status=503, times=4)
+    with pytest.raises(BrokerUnavailable) as away:
+        broker.open_orders()
+    assert not isinstance(away.value, PartlyUnreadable)
 
 
 def test_where_it_is_can_be_configured(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from trading.brokers.base import (
     BrokerUnavailable,
     Execution,
     OrderReport,
+    OrderStatus,
     OrderType,
     OutcomeUnknown,
     Side,
@@ -26,11 +27,13 @@ from trading.brokers.base import (
     TimeInForce,
 )
 from trading.brokers.instruments import Instrument
+from trading.brokers.lists import PartlyUnreadable
 from trading.brokers.models import PaperAccount, PaperHolding, PaperOrder
 from trading.execution import books, changes, differences, explanations, outcomes, services
+from trading.execution.looks import Outcome
 from trading.execution.models import Adjustment, Difference, DifferenceKind, Fill, Order, Position, Reconciliation
 from trading.execution.planning import Planned
-from trading.execution.reconciliation import Outcome, reconcile
+from trading.execution.reconciliation import reconcile
 from trading.execution.states import OrderState
 from trading.risk.models import Reservation
 from trading.tenants.models import Client
@@ -226,6 +229,45 @@ def test_money_is_not_compared_while_something_is_held_in_other_money(
     look()
     assert kinds() == [("balance", "")]
     assert Difference.objects.get().quantity == -300, "what stands is what was found when it could be"
+
+
+@pytest.mark.parametrize("operation", ["open_orders", "fills"])
+def test_a_row_that_cannot_be_read_hides_no_other_and_is_not_taken_to_be_gone(
+    desk: Client, paper: Paper, look: Look, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stood before, which is the row that cannot be read by now; one is new; a fill of ours is booked."""
+    look()
+    paper.loses = "answer"
+    trade(desk, paper, buy("1"))
+    paper.loses = ""
+    mark = Reconciliation.objects.get()
+
+    def listed(*numbers: int) -> tuple[AccountFill, ...] | tuple[OrderReport, ...]:
+        if operation == "open_orders":
+            return tuple(
+                OrderReport("", f"theirs-{n}", OrderStatus.ACCEPTED, symbol="BBB", side=Side.BUY, quantity=Decimal(1))
+                for n in numbers
+            )
+        at = timezone.now()
+        part = Execution("", Decimal(1), Decimal(50), Decimal(0), at)
+        own = PaperBroker.fills(paper, mark.fills_since, symbols=["AAA"])
+        other = [AccountFill(replace(part, execution_id=f"e{n}"), "BBB", Side.BUY, "", f"t{n}") for n in numbers]
+        return (*other, *own)
+
+    monkeypatch.setattr(paper, operation, lambda *args, **options: listed(1))
+    look()
+    assert kinds() == [("unknown_order" if operation == "open_orders" else "unknown_fill", "BBB")]
+    since = Reconciliation.objects.get().fills_since
+
+    def partly(*args: object, **options: object) -> None:
+        raise PartlyUnreadable(listed(2), ["1"], broker="paper", operation=operation)
+
+    monkeypatch.setattr(paper, operation, partly)
+    outcome = look(1)
+    assert (outcome.new, outcome.gone, len(kinds())) == (1, 0, 2)
+    assert "of which 1 cannot be read: 1" in outcome.error
+    assert Fill.objects.count() == 1
+    assert (Reconciliation.objects.get().fills_since == since) == (operation == "fills"), "it is asked for again"
 
 
 def test_a_fill_that_we_missed_is_booked(desk: Client, paper: Paper, look: Look) -> None:

@@ -14,6 +14,7 @@ from tests.jobs.conftest import Hands, make_due
 from trading.brokers.accounts import open_session
 from trading.brokers.adapters.mock.session import MockBroker
 from trading.brokers.base import BrokerUnavailable, OrderReport, OrderStatus, OrderType, Side, Ticket, TimeInForce
+from trading.brokers.lists import PartlyUnreadable
 from trading.execution import services as execution
 from trading.execution.models import Order, OrderState
 from trading.execution.planning import Planned
@@ -87,6 +88,25 @@ def test_the_open_orders_of_all_clients_are_cancelled_and_counted(desks: list[Cl
     told = halts.described()["cancels"]
     assert (told["state"], told["confirmed"], told["not_confirmed"], told["open"]) == (State.SUCCEEDED, 4, 0, [])
     assert not Reservation.objects.exists()
+
+
+def test_an_open_order_that_cannot_be_read_hides_no_other(desks: list[Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that we took for over is open there and is cancelled; of the one that makes no sense a person is told."""
+    order, _ = rest(desks[0]), rest(desks[0])
+    real = MockBroker.open_orders
+    Order.objects.filter(id=order.id).update(state=OrderState.NOT_BOOKED, finished_at=Now())
+
+    def partly(self: MockBroker) -> tuple[OrderReport, ...]:
+        raise PartlyUnreadable(real(self), ["7"], broker="mock", operation="open_orders")
+
+    monkeypatch.setattr(MockBroker, "open_orders", partly)
+    set_switches(halted=True, by="ops")
+    Hands().work_off()
+    with open_session(desks[0].id, "mock") as session:
+        shown = session.order(order.client_order_id, symbol=order.symbol)
+    assert shown is not None
+    assert shown.status is OrderStatus.CANCELLED
+    assert "mock lists 2, of which 1 cannot be read: 7" in halts.described()["cancels"]["open"][0]["why"]
 
 
 def test_what_a_venue_does_not_confirm_is_named_and_tried_again(

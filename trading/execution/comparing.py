@@ -10,9 +10,10 @@ from trading.brokers.accounts import open_session
 from trading.brokers.base import BrokerError
 from trading.brokers.models import BrokerAccount
 from trading.execution import differences, reconciliation
+from trading.execution.looks import STOPPED, Outcome, told
 from trading.execution.models import Order, Reconciliation
 from trading.execution.outcomes import Hold
-from trading.execution.reconciliation import FIRST_LOOK, STOPPED, Outcome
+from trading.execution.reconciliation import FIRST_LOOK
 from trading.execution.states import OrderState
 
 log = structlog.get_logger("quantum.reconciliation")
@@ -40,7 +41,7 @@ def compare(client_id: UUID, broker: str, *, hold: Hold, now: datetime) -> Outco
         raise
     except Exception as error:  # whatever it is, it is no other account's
         log.exception("reconciliation.failed", client_id=str(client_id), broker=broker, what="account")
-        return _not_compared(client_id, broker, reconciliation.told(error), hold, now, has_failed=True)
+        return _not_compared(client_id, broker, told(error), hold, now, has_failed=True)
 
 
 def _not_compared(client_id: UUID, broker: str, error: str, hold: Hold, now: datetime, *, has_failed: bool) -> Outcome:

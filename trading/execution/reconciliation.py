@@ -4,11 +4,10 @@ What the venue says of our orders and fills is booked. Whatever else differs bec
 was not answered is no evidence: nothing is found by it, and nothing is taken to be gone.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -16,14 +15,15 @@ from django.db.models import Case, DecimalField, F, Q, QuerySet, Sum, Value, Whe
 
 from trading.brokers.base import AccountFill, Broker, BrokerError, BrokerRefused, OrderReport, has_answered
 from trading.brokers.instruments import Instrument
-from trading.core import redaction
+from trading.brokers.lists import PartlyUnreadable
 from trading.execution import books, changes, differences, explanations, outcomes, services
 from trading.execution.differences import Found
+from trading.execution.looks import STOPPED, Look, Outcome, told
 from trading.execution.models import Adjustment, DifferenceKind, Fill, Order, Position, Reconciliation
 from trading.execution.outcomes import Hold
 from trading.execution.states import AT_VENUE, OrderState
-from trading.jobs.outcomes import LeaseLost, RunCancelled
 
+T = TypeVar("T")
 log = structlog.get_logger("quantum.reconciliation")
 
 IN_FLIGHT: Final = timedelta(seconds=15)
@@ -34,43 +34,6 @@ OVERLAP: Final = timedelta(minutes=10)
 """Fills are asked for from so long before the last look, for venues that show them late."""
 FIRST_LOOK: Final = timedelta(days=7)
 CENT: Final = Decimal("0.01")
-STOPPED: Final = (LeaseLost, RunCancelled)
-"""What ends a comparison from outside, and says nothing of an account."""
-
-
-@dataclass
-class Look:
-    """What one comparison has found, and which kinds it could compare."""
-
-    found: list[Found] = field(default_factory=list)
-    compared: set[DifferenceKind] = field(default_factory=set)
-    left_out: set[str] = field(default_factory=set)
-    """Symbols in which something was under way, so that their positions could not be compared."""
-    errors: list[str] = field(default_factory=list)
-    is_away: bool = False
-    has_failed: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A comparison in numbers: differences that are new, that stand, and that have gone; why it is not complete.
-
-    ``settling``: of the unknown orders, those that asking again soon will end. ``has_failed``: by what no venue does, a
-    fault of ours or an answer that nobody has thought of, so that somebody has to look.
-    """
-
-    new: int
-    standing: int
-    gone: int
-    unknown_orders: int
-    error: str
-    settling: int = 0
-    has_failed: bool = False
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything could be compared."""
-        return not self.error
 
 
 def reconcile(client_id: UUID, broker: Broker, *, hold: Hold, now: datetime) -> Outcome:
@@ -142,7 +105,7 @@ class _Work:
 
     def open_orders(self) -> Iterable[DifferenceKind]:
         """Each order that is open there is one of ours that lives."""
-        shown = self.broker.open_orders()
+        shown, is_whole = self._listed(self.broker.open_orders)
         ours = {row.client_order_id: row for row in self._own().filter(
             client_order_id__in=[one.client_order_id for one in shown if one.client_order_id]
         )}  # fmt: skip
@@ -159,7 +122,15 @@ class _Work:
                 again = self.broker.order(order.client_order_id, symbol=order.symbol)
                 if again is not None and not again.is_final:
                     self._find(DifferenceKind.OPEN_ORDER, order.symbol, order.client_order_id, order.state, "open")
-        return [DifferenceKind.UNKNOWN_ORDER, DifferenceKind.OPEN_ORDER]
+        return [DifferenceKind.UNKNOWN_ORDER, DifferenceKind.OPEN_ORDER] if is_whole else []
+
+    def _listed(self, ask: Callable[[], Sequence[T]]) -> tuple[Sequence[T], bool]:
+        """What a venue lists, and whether that is all: of rows that cannot be read nothing is known."""
+        try:
+            return ask(), True
+        except PartlyUnreadable as error:
+            self.look.errors.append(str(error))
+            return error.readable, False
 
     def _unknown_order(self, one: OrderReport) -> None:
         said = {
@@ -176,13 +147,13 @@ class _Work:
         """Every execution since the last look is a fill of ours; what is missing is booked."""
         since = self._fills_since()
         try:
-            shown = self.broker.fills(since, symbols=self._symbols(since))
+            shown, is_whole = self._shown(since)
         except BrokerError as error:
             earliest = error.context.get("earliest") if error.code == "out_of_reach" else None
             if earliest is None:
                 raise
             since = datetime.fromisoformat(str(earliest))
-            shown = self.broker.fills(since, symbols=self._symbols(since))
+            shown, is_whole = self._shown(since)
         known = {fill.execution_id: fill for fill in Fill.objects.filter(
             client_id=self.client_id, broker=self.broker.name,
             execution_id__in=[one.execution.execution_id for one in shown],
@@ -190,7 +161,11 @@ class _Work:
         for one in shown:
             if not books.is_booked(known.get(one.execution.execution_id), one.execution):
                 self._missing_fill(one)
-        return [DifferenceKind.UNKNOWN_FILL]
+        return [DifferenceKind.UNKNOWN_FILL] if is_whole else []
+
+    def _shown(self, since: datetime) -> tuple[Sequence[AccountFill], bool]:
+        shown, is_whole = self._listed(lambda: self.broker.fills(since, symbols=self._symbols(since)))
+        return sorted(shown, key=lambda one: one.execution.time), is_whole
 
     def _fills_since(self) -> datetime:
         if self.mark is not None:
@@ -381,11 +356,6 @@ class _Work:
 
 
 _WIDE = DecimalField(max_digits=60, decimal_places=16)
-
-
-def told(error: Exception) -> str:
-    """An error that nobody has foreseen, in a line without secrets."""
-    return redaction.blot(f"unexpected {type(error).__name__}: {error}")
 
 
 def _plain(value: Decimal) -> str:

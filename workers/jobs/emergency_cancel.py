@@ -5,6 +5,7 @@ from uuid import UUID
 
 from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, OrderReport
+from trading.brokers.lists import PartlyUnreadable
 from trading.brokers.models import BrokerAccount
 from trading.brokers.registry import UnknownBroker
 from trading.execution import changes, outcomes
@@ -75,6 +76,9 @@ def _at(ctx: StepContext, args: HaltArguments, broker: str, ours: list[Order]) -
         missed = sum(not _cancelled(ctx, args, session, order) for order in ours)
         try:
             shown = session.open_orders()
+        except PartlyUnreadable as error:
+            shown = error.readable
+            missed += _unconfirmed(ctx, args, broker, [], f"not all of its open orders can be listed: {error}")
         except BrokerError as error:
             return missed + _unconfirmed(ctx, args, broker, [], f"its open orders cannot be listed: {error}")
         known = {order.client_order_id for order in ours}

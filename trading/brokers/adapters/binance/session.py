@@ -34,6 +34,7 @@ from trading.brokers.base import (
 )
 from trading.brokers.http import authority, timeout
 from trading.brokers.instruments import Instrument, Quote
+from trading.brokers.lists import each
 
 PRODUCTION = "https://api.binance.com"
 TESTNET = "https://testnet.binance.vision"
@@ -192,18 +193,26 @@ class BinanceBroker(Broker):
         """Of every symbol."""
         answer = self._line.signed("GET", "openOrders", "open_orders")
         try:
-            rows = [(str(row["symbol"]), row) for row in _rows(answer)]
+            rows = _rows(answer)
         except UNREADABLE:
             raise self._line.unreadable("open_orders") from None
-        return tuple(self._told(self._line.rules(symbol, "open_orders"), row, "open_orders") for symbol, row in rows)
+        return each(rows, self._open, key="orderId", broker=NAME, operation="open_orders")
+
+    def _open(self, row: Any) -> OrderReport:
+        try:
+            symbol = str(row["symbol"])
+        except UNREADABLE:
+            raise self._line.unreadable("open_orders") from None
+        return self._told(self._line.rules(symbol, "open_orders"), row, "open_orders")
 
     def fills(self, since: datetime, *, symbols: Sequence[str]) -> tuple[AccountFill, ...]:
         """Of ``symbols`` alone: Binance lists trades by symbol."""
-        found = [fill for symbol in symbols for fill in self._fills(symbol, since)]
+        rows = [row for symbol in symbols for row in self._trades(symbol, since)]
+        found = each(rows, self._fill, key="id", broker=NAME, operation="fills")
         return tuple(sorted(found, key=lambda fill: fill.execution.time))
 
-    def _fills(self, symbol: str, since: datetime) -> list[AccountFill]:
-        rules = self._line.rules(symbol, "fills")
+    def _trades(self, symbol: str, since: datetime) -> list[Mapping[str, Any]]:
+        """Each with our id of its order."""
         try:
             trades = self._pages("myTrades", symbol, "fromId", "id", startTime=int(since.timestamp() * 1000))
             if not trades:
@@ -211,16 +220,22 @@ class BinanceBroker(Broker):
             oldest, newest = (pick(int(trade["orderId"]) for trade in trades) for pick in (min, max))
             orders = self._pages("allOrders", symbol, "orderId", "orderId", until=newest, orderId=oldest)
             own = {int(row["orderId"]): str(row["clientOrderId"]) for row in orders}
-            return [
-                AccountFill(
-                    execution(rules, trade, trade["time"], self._worth("fills")),
-                    symbol,
-                    Side.BUY if trade["isBuyer"] else Side.SELL,
-                    own[int(trade["orderId"])],
-                    str(int(trade["orderId"])),
-                )
-                for trade in trades
-            ]
+            return [{**trade, "clientOrderId": own.get(int(trade["orderId"]))} for trade in trades]
+        except UNREADABLE:
+            raise self._line.unreadable("fills") from None
+
+    def _fill(self, trade: Mapping[str, Any]) -> AccountFill:
+        rules = self._line.rules(trade["symbol"], "fills")
+        try:
+            if trade["clientOrderId"] is None:
+                raise ValueError("its order is not listed: the list is behind the trades")
+            return AccountFill(
+                execution(rules, trade, trade["time"], self._worth("fills")),
+                rules.symbol,
+                Side.BUY if trade["isBuyer"] else Side.SELL,
+                trade["clientOrderId"],
+                str(int(trade["orderId"])),
+            )
         except UNREADABLE:
             raise self._line.unreadable("fills") from None
 

@@ -30,6 +30,7 @@ from trading.brokers.base import (
 )
 from trading.brokers.http import authority, timeout
 from trading.brokers.instruments import Instrument, Quote, floor_to
+from trading.brokers.lists import each
 
 STATUSES = {
     "NEW": OrderStatus.ACCEPTED,
@@ -39,6 +40,7 @@ STATUSES = {
     "EXPIRED": OrderStatus.CANCELLED,
     "REJECTED": OrderStatus.REJECTED,
 }
+UNTRADED = (OrderStatus.CANCELLED, OrderStatus.REJECTED)
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
@@ -133,21 +135,23 @@ class PhillipBroker(Broker):
     def open_orders(self) -> tuple[OrderReport, ...]:
         """Of every symbol."""
         rows = self._line.pages(self._paths.orders_path, "open_orders", {"status": "open"})
-        return tuple(self._report(row, "open_orders") for row in rows)
+        return each(
+            rows, lambda row: self._report(row, "open_orders"), key="orderId", broker=NAME, operation="open_orders"
+        )
 
     def fills(self, since: datetime, *, symbols: Sequence[str]) -> tuple[AccountFill, ...]:
         """Whatever their symbol."""
         rows = self._line.pages(self._paths.executions_path, "fills", {"since": since.astimezone(UTC).isoformat()})
+        return each(rows, self._fill, key="executionId", broker=NAME, operation="fills")
+
+    def _fill(self, row: Any) -> AccountFill:
         try:
-            return tuple(
-                AccountFill(
-                    self._execution(row),
-                    str(row["symbol"]),
-                    Side(row["side"].lower()),
-                    str(row["clientOrderId"]),
-                    str(row["orderId"]),
-                )
-                for row in rows
+            return AccountFill(
+                self._execution(row),
+                str(row["symbol"]),
+                Side(row["side"].lower()),
+                str(row["clientOrderId"]),
+                str(row["orderId"]),
             )
         except UNREADABLE:
             raise self._line.unreadable("fills") from None
@@ -229,15 +233,18 @@ class PhillipBroker(Broker):
                 parts = tuple(self._execution(part) for part in rows if str(part["orderId"]) == order_id)
             if sum((part.quantity for part in parts), Decimal(0)) != filled:
                 raise ValueError("executions are missing: they are behind the order")
+            quantity, status = _number(row["quantity"]), STATUSES[row["status"]]
+            if quantity < 0 or (quantity == 0 and status not in UNTRADED):
+                raise ValueError("an order for nothing that is open, or filled")
             return OrderReport(
                 own,
                 order_id,
-                STATUSES[row["status"]],
+                status,
                 parts,
                 str(row.get("reason") or "")[:200],
                 symbol=str(row["symbol"]),
                 side=Side(row["side"].lower()),
-                quantity=_positive(row["quantity"]),
+                quantity=quantity,
                 limit_price=None if row.get("limitPrice") is None else _positive(row["limitPrice"]),
             )
         except UNREADABLE:
