@@ -221,7 +221,7 @@ class Start:
                 f"            log in as [bold]{flower_user}[/] with [bold]{flower_password}[/]",
                 f"[bold]Logs[/]       {folder.root / 'logs'}",
                 "",
-                "Look first at the execution cycle, step by step: dashboard, Job runs, execution-cycle.",
+                "Look first at the dashboard, at Job runs → execution-cycle step by step, and at Backtests → dual_sma.",
                 "Ctrl-C stops everything; the next `make run` goes on where this one was.",
             )
         )

@@ -43,6 +43,13 @@ def last_time(symbol: str, *, interval: str = DAILY) -> datetime | None:
     )
 
 
+def first_time(symbol: str, *, interval: str = DAILY) -> datetime | None:
+    """When the oldest bar of ``symbol`` began; None when there is none."""
+    return (
+        Candle.objects.filter(symbol=symbol, interval=interval).order_by("time").values_list("time", flat=True).first()
+    )
+
+
 def newest_time(*, interval: str = DAILY) -> datetime | None:
     """When the newest bar of any symbol began."""
     newest: datetime | None = Candle.objects.filter(interval=interval).aggregate(newest=Max("time"))["newest"]

@@ -62,5 +62,5 @@ def add_summaries(result: dict[str, Any], generator: Any, request: Any, public: 
         for operation in path.values():
             if isinstance(operation, dict) and "summary" not in operation and operation.get("description"):
                 sentence = " ".join(operation["description"].split("\n\n", 1)[0].split()).split(". ", 1)[0]
-                operation["summary"] = sentence.removesuffix(".")
+                operation["summary"] = sentence.removesuffix(".").replace("`", "")  # shown as it is there
     return result

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 
-from trading.backtests import manifest, promotions
+from trading.backtests import examples, manifest, promotions
 from trading.backtests.models import Kind, Level
 from trading.backtests.parsing import parse
 from trading.tenants.permissions import Permission
@@ -19,18 +19,7 @@ BACKTESTS = Research(
     kind=Kind.RUN,
     name="backtest",
     parse=parse,
-    example={
-        "symbol": "TEST",
-        "timeframe": "1d",
-        "start": "2018-01-01",
-        "end": "2023-12-31",
-        "indicators": [{"name": "sma", "params": {"window": 20}}],
-        "strategy": {"name": "dual_sma", "params": {"fast": 10, "slow": 40}},
-        "risk": {"model": "fixed_fraction", "params": {"fraction": 0.9}},
-        "execution": {"fee_bps": 1, "slippage_bps": 2, "borrow_cost_bps": 0},
-        "validation": {"permutation": {"trials": 1000}, "bootstrap": {"trials": 1000}},
-        "seed": 42,
-    },
+    example=examples.backtest,
     sheet="tearsheet.html",
     repeated="This configuration has been submitted before: this is that run.",
 )

@@ -42,14 +42,14 @@ class Research:
     kind: Kind
     name: str
     parse: Callable[[Mapping[str, Any]], RunConfig | SweepConfig]
-    example: Mapping[str, Any]
+    example: Callable[[], Mapping[str, Any]]
     sheet: str
     repeated: str
 
 
 def listed(request: PageRequest, what: Research, more: Mapping[str, Any] | None = None) -> HttpResponse:
     """Newest first, a page at a time by the key of the last row; a configuration that is sent is submitted."""
-    config, wrong = json.dumps(what.example, indent=2), ""
+    config, wrong = "", ""
     if request.method == "POST":
         config = request.POST.get("config", "")
         try:
@@ -58,6 +58,8 @@ def listed(request: PageRequest, what: Research, more: Mapping[str, Any] | None 
             wrong = str(error)
         except ApiError as error:
             wrong = "; ".join(str(item["message"]) for item in error.extra.get("errors", [])) or str(error)
+    else:
+        config = json.dumps(what.example(), indent=2)
     rows = selectors.visible(request.user, what.kind).select_related("client")
     before = uuid_or_none(request.GET.get("before", ""))
     if before is not None:

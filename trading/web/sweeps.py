@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from trading.backtests import canonical, selectors
+from trading.backtests import canonical, examples, selectors
 from trading.backtests.models import Kind
 from trading.backtests.sweeps.config import parse
 from trading.tenants.permissions import Permission
@@ -17,19 +17,7 @@ SWEEPS = Research(
     kind=Kind.SWEEP,
     name="sweep",
     parse=parse,
-    example={
-        "config": {
-            "symbol": "TEST",
-            "timeframe": "1d",
-            "start": "2015-01-01",
-            "end": "2023-12-31",
-            "strategy": {"name": "dual_sma"},
-            "execution": {"fee_bps": 1, "slippage_bps": 2},
-            "seed": 42,
-        },
-        "parameters": {"fast": {"from": 5, "to": 50, "step": 5}, "slow": {"from": 20, "to": 200, "step": 20}},
-        "objective": "sharpe",
-    },
+    example=examples.sweep,
     sheet="heatmap.html",
     repeated="This sweep has been submitted before: this is it.",
 )

@@ -1,10 +1,17 @@
-"""``manage.py first_chains``: a market refresh, then an execution cycle of the demo client, and what came of them."""
+"""``manage.py first_chains``: a refresh, a cycle and a backtest of the demo client, and what came of them."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from trading.backtests import examples
+from trading.backtests import services as backtests
+from trading.backtests.parsing import parse
+from trading.brokers.services import open_paper_account
+from trading.execution import services as execution
 from trading.execution.models import Order, PortfolioSnapshot
 from trading.jobs import services
 from trading.jobs.models import JobRun
@@ -29,16 +36,29 @@ class Command(BaseCommand):
         client = Client.objects.filter(name="Demo desk").first()
         if client is None:
             raise CommandError("There is no demo client. Create it: manage.py setup_demo")
-        if options["once"] and PortfolioSnapshot.objects.filter(client=client).exists():
+        snapshots = PortfolioSnapshot.objects.filter(client=client)
+        if options["once"] and snapshots.count() > 1:  # the first is the opening, the second a cycle's
             return
-        self._follow(
-            services.enqueue("market-refresh", trigger=Trigger.COMMAND, triggered_by="first_chains").run, options
-        )
+        refresh = services.enqueue("market-refresh", trigger=Trigger.COMMAND, triggered_by="first_chains").run
+        self._follow(refresh, options)
+        if settings.QT_EXECUTION_EXCHANGE == "paper" and not snapshots.exists():
+            # The curve begins with what the account was opened with, not with what the first orders left of it.
+            cash = open_paper_account(client.id, cash=settings.QT_PAPER_CASH).cash
+            execution.snapshot(client.id, refresh.id, cash=cash, now=datetime.now(UTC))
         cycle = services.enqueue(
             "execution-cycle", client_id=client.id, trigger=Trigger.COMMAND, triggered_by="first_chains"
         ).run
         self._follow(cycle, options)
         self._show(client, cycle)
+        tested = backtests.submit(parse(examples.backtest()), client_id=client.id, by="first_chains").run
+        self._follow(JobRun.objects.get(id=tested.job_run_id or tested.id), options)
+        tested.refresh_from_db()
+        measured = tested.metrics or {}
+        self.stdout.write(
+            f"  {tested.backtest['strategy']['name']} on {tested.backtest['symbol']}, {tested.backtest['start']} to"
+            f" {tested.backtest['end']}: return {measured['total_return']:.1%}, Sharpe ratio {measured['sharpe']:.2f},"
+            f" {measured['trades']} trades"
+        )
 
     def _follow(self, run: JobRun, options: dict[str, Any]) -> None:
         began = time.monotonic()
