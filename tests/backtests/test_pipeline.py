@@ -376,3 +376,14 @@ def test_the_page_says_how_much_of_the_past_is_needed(tmp_path: Path, settings: 
         assert expected in page
     average = work(prices, strategy={"name": "dual_sma", "params": {"fast": 2, "slow": 5}})
     assert b"What it says from bar 5 on does not depend on" in average.artifacts()["tearsheet.html"]
+
+
+@pytest.mark.parametrize("model", ["fixed_fraction", "volatility_target", "kelly_fraction"])
+def test_a_configuration_that_is_read_back_leaves_the_same_bytes(model: str) -> None:
+    """As a worker reads it: canonical JSON has 0 for the 0.0 of a default."""
+    prices = (100.0 * np.exp(np.random.Generator(np.random.PCG64(2)).normal(0.01, 0.02, 200).cumsum())).tolist()
+    always = {"rebalance": "always"}
+    one = work(prices, risk={"model": model, "params": {}}, execution=always)
+    again = Work(parse(json.loads(one.config.canonical())), one.read)
+    assert len(one.result.fills) > 50 or model == "fixed_fraction"
+    assert again.artifacts() == one.artifacts()

@@ -280,3 +280,11 @@ def test_bars_that_contradict_themselves(change, message):
 def test_arguments_out_of_bounds(change, message):
     with pytest.raises(ValueError, match=message):
         simulate(**({"bars": flat_bars([10, 10, 10]), "targets": [1, 1, 1]} | change))
+
+
+def test_a_kelly_size_is_a_fraction_also_where_its_numbers_are_whole() -> None:
+    """Won, won, lost: .1, .1, -.1: p = 2/3 and b = 1, so p - q/b = 1/3; a whole ``start`` made it zero."""
+    bars = flat_bars([100.0, 110.0, 121.0, 108.9, 108.9])
+    targets = np.ones((5, 1))
+    for sizing in (KellyFraction(1.0, 3, 1.0, 0.0), KellyFraction(1, 3, 1, 0)):
+        assert sizing.scale(bars, targets)[3, 0] == pytest.approx(1 / 3)

@@ -73,7 +73,10 @@ def known(kind: str, models: Mapping[str, M], name: str) -> M:
 
 
 def build(model: type[M], name: str, parameters: Mapping[str, Any]) -> M:
-    """``model`` with ``parameters``, whose names and kinds of number are checked before its own bounds are."""
+    """``model`` with ``parameters``, whose names and kinds of number are checked before its own bounds are.
+
+    JSON has one kind of number: 1 is 1.0 where a fraction is meant.
+    """
     wanted = {field.name: field.type for field in fields(model)}  # type: ignore[arg-type]
     for parameter, value in parameters.items():
         if parameter not in wanted:
@@ -83,7 +86,7 @@ def build(model: type[M], name: str, parameters: Mapping[str, Any]) -> M:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise ValueError(f"{parameter} of {name} must be a {'whole ' if whole else ''}number")
     try:
-        return model(**parameters)
+        return model(**{name: value if wanted[name] is int else float(value) for name, value in parameters.items()})
     except TypeError:
         missing = ", ".join(parameter for parameter in wanted if parameter not in parameters)
         raise ValueError(f"{name} needs a number for: {missing}") from None

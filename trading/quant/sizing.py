@@ -55,7 +55,8 @@ class VolatilityTarget:
 
     def scale(self, bars: Bars, targets: Floats) -> Floats:
         """Shape (T, S); NaN until ``window`` returns are known."""
-        return volatility_scale_nb(bars.close, self.window, self.volatility / np.sqrt(self.periods_per_year), self.cap)
+        per_bar = self.volatility / np.sqrt(self.periods_per_year)
+        return volatility_scale_nb(bars.close, self.window, float(per_bar), float(self.cap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class KellyFraction:
 
     def scale(self, bars: Bars, targets: Floats) -> Floats:
         """Shape (T, S)."""
-        return kelly_scale_nb(bars.close, frozen(targets), self.window, self.fraction, self.cap, self.start)
+        # As doubles: of a whole number, the compiled code would make a table of whole numbers and cut every size.
+        fraction, cap, start = float(self.fraction), float(self.cap), float(self.start)
+        return kelly_scale_nb(bars.close, frozen(targets), self.window, fraction, cap, start)
 
 
 def require(condition: bool, message: str) -> None:
