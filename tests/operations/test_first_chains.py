@@ -46,10 +46,12 @@ def test_the_curve_begins_with_the_opening_and_a_backtest_stands_there() -> None
     page = browser.get("/app/").content.decode()
     assert "<polyline" in page
     assert f"{after.equity - opening.equity:+,.2f} since the first snapshot" in page
+    Hands().work_off()
     tested = Run.objects.get()
     assert tested.metrics is not None
+    assert f"/app/backtests/{tested.run_hash}" in browser.get("/app/backtests").content.decode()
     assert (tested.config["symbol"], tested.config["start"]) == ("AAPL", "2010-01-04")
-    assert f"dual_sma on AAPL, 2010-01-04 to {tested.config['end']}: return" in told.getvalue()
+    assert f"dual_sma on AAPL, 2010-01-04 to {tested.config['end']}, is on its way" in told.getvalue()
     call_command("first_chains", "--once", stdout=(again := io.StringIO()))
     assert again.getvalue() == ""
     assert PortfolioSnapshot.objects.count() == 2

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
+from pytest_django import Settings
 
 from tests.jobs import sample
 from trading.core.ids import uuid7
@@ -18,6 +19,7 @@ from trading.jobs import runner, services
 from trading.jobs.models import JobRun
 from trading.jobs.registry import Job, Step, registry
 from trading.jobs.states import State
+from trading.marketdata.models import Candle
 from trading.tenants.models import Client, Role, User
 from trading.web import chart
 
@@ -230,10 +232,16 @@ def test_the_admin_says_when_in_24_hours_with_the_zone(alpha: Client) -> None:
     assert 'href="/static/web/icon.svg"' in operator.get("/admin/").content.decode()
 
 
-def test_the_dashboard_says_what_comes_next_and_then_shows_the_equity(alpha: Client) -> None:
+def test_the_dashboard_says_what_comes_next_and_then_shows_the_equity(alpha: Client, settings: Settings) -> None:
+    settings.QUANTUM_TRADER_SYMBOLS = ["AAPL", "IBM"]
     browser = browser_of(Role.OWNER, alpha)
     page = browser.get("/app/").content.decode()
     assert "The curve begins with the second snapshot" in page
+    assert "No prices yet" in page
+    Candle.objects.create(
+        symbol="IBM", time=datetime(2012, 1, 4, tzinfo=UTC), open=1, high=1, low=1, close=1, volume=1, source="file"
+    )
+    assert "Prices of 4 Jan 2012" in browser.get("/app/").content.decode()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for day, equity in enumerate((100_000, 101_500, 99_250)):
         PortfolioSnapshot.objects.create(

@@ -60,6 +60,9 @@ def test_the_use_of_each_limit(desk: Client, settings: Settings) -> None:
     assert used["QT_BREAKER_LOSSES"] == (0, 0)
     settings.RISK_LIMITS = (*settings.RISK_LIMITS, "QT_MAX_NOTHING")
     assert "no module" in limits_in_use(desk.id)[-1].problem
+    meanings = {one.name: one.meaning for one in limits_in_use(desk.id)}
+    assert meanings["QT_MARKET_HOURS"] == "Nothing is traded while the market is closed."  # as its module says
+    assert meanings["QT_MAX_NOTHING"] == ""
     settings.QT_MARKET_HOURS = "sometimes"
     assert all("must look like" in one.problem for one in limits_in_use(desk.id))
 

@@ -65,4 +65,8 @@ def _use(name: str, values: Any, book: Book) -> LimitUse:
 
 
 def _meaning(name: str) -> str:
-    return dials.DIALS[name].meaning if name in dials.DIALS else "When orders may be sent."
+    """What operators read beside its dial; of a limit without one the first line of its module."""
+    if name in dials.DIALS:
+        return dials.DIALS[name].meaning
+    limit = modules().get(name)
+    return "" if limit is None else limit.meaning

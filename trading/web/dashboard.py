@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django_celery_beat.models import PeriodicTask
@@ -12,6 +13,7 @@ from trading.execution import differences, selectors
 from trading.jobs import schedule
 from trading.jobs.access import is_operator, visible
 from trading.jobs.registry import registry
+from trading.marketdata import selectors as market
 from trading.risk.models import Guard
 from trading.tenants import parameters
 from trading.tenants.models import Client
@@ -56,6 +58,8 @@ def show(request: PageRequest) -> HttpResponse:
         "coming": coming(datetime.now(UTC)),
         "differences": differences.standing(client.id),
         "runs": runs.defer("args", "returned", "result").order_by("-id")[:ROWS],
+        "market_time": _market_time(),
+        "recorded": settings.QT_MARKET_PROVIDER == "csv",
         "guard": Guard.objects.first(),
         "is_operator": is_operator(request.user),
     }
@@ -71,6 +75,12 @@ def coming(now: datetime) -> list[Next]:
         if due is not None:
             found.append(Next(titles.get(entry.task, entry.name), entry.task, due))
     return sorted(found, key=lambda entry: entry.due)[:ROWS]
+
+
+def _market_time() -> datetime | None:
+    """When the newest bar of what the platform trades began: of its first symbols, each by the index."""
+    found = [market.last_time(symbol) for symbol in settings.QUANTUM_TRADER_SYMBOLS[:ROWS]]
+    return max((moment for moment in found if moment is not None), default=None)
 
 
 def _share(value: Decimal, limit: Decimal) -> int:

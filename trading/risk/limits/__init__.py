@@ -159,12 +159,16 @@ Check = Callable[..., Breach | None]
 
 @dataclass(frozen=True)
 class Limit:
-    """A module of this package: ``settings`` are the names whose values its functions take after the book."""
+    """A module of this package: ``settings`` are the names whose values its functions take after the book.
+
+    ``meaning``: what it says of itself in its first line.
+    """
 
     settings: tuple[str, ...]
     check: Check
     use: Callable[..., Decimal | int] | None = None
     trips: Callable[..., bool] | None = None
+    meaning: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -175,6 +179,10 @@ def modules() -> Mapping[str, Limit]:
         module: Any = importlib.import_module(f"{__name__}.{info.name}")
         also: tuple[str, ...] = getattr(module, "ALSO", ())
         found[module.LIMIT] = Limit(
-            (module.LIMIT, *also), module.check, getattr(module, "use", None), getattr(module, "trips", None)
+            (module.LIMIT, *also),
+            module.check,
+            getattr(module, "use", None),
+            getattr(module, "trips", None),
+            (module.__doc__ or "").partition("\n")[0],
         )
     return found
