@@ -91,6 +91,20 @@ def test_momentum_holds_the_best_that_rose():
     assert (ask("momentum", bars, lookback=20, hold=3, period_days=10)[20] == [third, third, 0]).all()
 
 
+def test_momentum_is_not_lost_on_a_holiday():
+    """B rises faster and has no bar where the choice is made and where its return begins; its last closes count."""
+    growth = np.array([0.01, 0.02])
+    close = 100 * (1 + growth) ** np.arange(40)[:, None]
+    close[[2, 18, 20], 1] = np.nan
+    bars = Bars(np.arange(40) * DAY_NS, close, close, close, close, close, ["A", "B"])
+    said = ask("momentum", bars, lookback=19, skip=2, hold=1, period_days=10)
+    assert said[20].tolist() == [0.0, 1.0]
+    listed_late = close.copy()
+    listed_late[:10, 1] = np.nan
+    bars = Bars(np.arange(40) * DAY_NS, *[listed_late] * 5, ["A", "B"])
+    assert ask("momentum", bars, lookback=19, skip=2, hold=1, period_days=10)[20].tolist() == [1.0, 0.0]
+
+
 def test_buy_and_hold_shares_equally():
     assert (ask("buy_and_hold", BARS) == 1 / 3).all()
 

@@ -11,7 +11,7 @@ from trading.backtests.config import Bootstrap, MonteCarlo, Permutation, RunConf
 from trading.backtests.parsing import strategies_folder
 from trading.backtests.strategy import targets_of
 from trading.quant import lookahead
-from trading.quant.bars import Bars
+from trading.quant.bars import Bars, last_known
 from trading.quant.engine import Result
 from trading.quant.kernels import Floats
 from trading.quant.records import OPEN
@@ -206,18 +206,11 @@ def held(result: Result) -> tuple[Floats, Floats]:
 
     The share is the one at the close before: what is bought within the bar counts from its close on.
     """
-    close = forward_filled(result.close)
+    close = last_known(result.close)
     equity = np.where(result.equity > 0.0, result.equity, np.inf)[:, None]
     shares = np.where(np.isnan(close), 0.0, result.positions * result.multiplier * np.nan_to_num(close) / equity)
     returns = np.nan_to_num(close[1:] / close[:-1] - 1.0)
     return np.ascontiguousarray(shares[:-1]), np.ascontiguousarray(returns)
-
-
-def forward_filled(prices: Floats) -> Floats:
-    """Each missing price replaced by the last one before it, by column, shape (T, S)."""
-    rows = np.where(np.isnan(prices), 0, np.arange(prices.shape[0])[:, None])
-    filled: Floats = np.take_along_axis(prices, np.maximum.accumulate(rows, axis=0), axis=0)
-    return filled
 
 
 def finite(value: float) -> float | None:

@@ -114,6 +114,13 @@ class Bars:
         return other
 
 
+def last_known(prices: Floats) -> Floats:
+    """Each missing price replaced by the last one before it, by column, shape (T, S); NaN before the first."""
+    rows = np.where(np.isnan(prices), 0, np.arange(prices.shape[0])[:, None])
+    filled: Floats = np.take_along_axis(prices, np.maximum.accumulate(rows, axis=0), axis=0)
+    return filled
+
+
 @kernel
 def check_nb(
     time: Integers, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from trading.backtests.strategy import Strategy
-from trading.quant.bars import DAY_NS, Bars
+from trading.quant.bars import DAY_NS, Bars, last_known
 from trading.quant.kernels import Floats
 from trading.quant.momentum import momentum
 from trading.quant.parameters import Parameters
@@ -36,11 +36,12 @@ class Momentum(Parameters):
 def targets(bars: Bars, parameters: Momentum) -> Floats:
     """1/hold for each symbol that is chosen, 0 for the others, at the first bar of each period; NaN between."""
     result = np.full(bars.close.shape, np.nan)
+    closes = last_known(bars.close)  # a symbol whose exchange is closed on that day has not lost its return
     periods = bars.time // (parameters.period_days * DAY_NS)
     for t in np.flatnonzero(np.diff(periods)) + 1:
         if t + 1 < parameters.lookback:
             continue
-        gains = momentum(bars.close[t + 1 - parameters.lookback : t + 1], skip=parameters.skip)
+        gains = momentum(closes[t + 1 - parameters.lookback : t + 1], skip=parameters.skip)
         # Ties go to the name that comes first, whatever the order of the columns.
         rising = [column for column in range(len(gains)) if gains[column] > 0.0]
         best = sorted(rising, key=lambda column: (-gains[column], bars.symbols[column]))[: parameters.hold]
