@@ -100,11 +100,12 @@ def market() -> None:
 
 
 def make_market(closes: dict[str, tuple[float, float]], volume: int = 1_000_000) -> None:
-    """Two daily bars of each symbol."""
+    """Two daily bars of each symbol, the last of which ended today."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for symbol, pair in closes.items():
         for day, close in enumerate(pair):
             price = Decimal(str(close))
-            time = datetime(2026, 11, 18, tzinfo=UTC) + timedelta(days=day)
+            time = today - timedelta(days=2 - day)
             Candle.objects.create(
                 symbol=symbol, time=time, open=price, high=price, low=price, close=price, volume=volume, source="test"
             )

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 from pytest_django import Settings
 
 from tests.execution.conftest import Venue, buy, desk, intend, make_market, market, quoted, sell  # noqa: F401  # fixtures
@@ -22,6 +23,7 @@ from trading.execution import services as execution
 from trading.execution.exposure import BOOK, RESULTS
 from trading.execution.models import Fill, Order, OrderState
 from trading.execution.planning import Planned
+from trading.marketdata.models import Candle
 from trading.risk import services as risk
 from trading.risk import state
 from trading.risk.limits import Proposal
@@ -235,6 +237,36 @@ def test_a_client_s_own_limits_hold_in_its_reviews(desk: Client) -> None:  # noq
     assert intend(desk, sell("2"))[0].state == OrderState.INTENDED
     parameters.change(desk.id, {"market_hours": "UTC mon 00:00-00:01"}, by="ann")
     assert refused(intend(desk, sell("1"))[0]) == "QT_MARKET_HOURS"
+
+
+@pytest.mark.parametrize("limit", ["QT_MAX_GROSS_EXPOSURE", "QT_MAX_NET_DELTA"])
+def test_no_money_moves_by_what_others_were_worth_long_ago(
+    desk: Client,  # noqa: F811
+    settings: Settings,
+    limit: str,
+) -> None:
+    """AAA's newest candle ended seven days and a while ago: only what closes a position passes, also of AAA."""
+    traded(desk, buy("2"))
+    traded(desk, buy("2", symbol="BBB", price="50"))
+    Candle.objects.filter(symbol="AAA").update(time=F("time") - timedelta(days=6))
+    assert intend(desk, buy("1", symbol="BBB", price="50"))[0].state == OrderState.INTENDED, "no limit looks at others"
+    setattr(settings, limit, D(100_000))
+    assert intend(desk, buy("1", symbol="BBB", price="50"))[0].state == OrderState.INTENDED, "it is recent enough"
+    Candle.objects.filter(symbol="AAA").update(time=F("time") - timedelta(days=1, minutes=1))
+    (order,) = intend(desk, buy("1", symbol="BBB", price="50"))
+    assert refused(order) == limit
+    assert "ended in the last 7 days: AAA; run market-refresh" in order.reason
+    for passes in (sell("1", symbol="BBB", price="50"), sell("1"), buy("1")):
+        assert intend(desk, passes)[0].state == OrderState.INTENDED
+    with transaction.atomic():
+        (simulated,) = execution.intend(
+            desk.id, uuid4(), [buy("1", symbol="BBB", price="50")], broker="paper", quotes={"BBB": quoted("BBB", D(50))}
+        )
+    assert simulated.state == OrderState.INTENDED
+    Candle.objects.filter(symbol="AAA").delete()
+    Reservation.objects.all().delete()
+    assert refused(intend(desk, buy("1", symbol="BBB", price="50"))[0]) == limit
+    assert intend(desk, sell("1", symbol="BBB", price="50"))[0].state == OrderState.INTENDED
 
 
 @pytest.mark.parametrize("has_account", [True, False])

@@ -1,29 +1,36 @@
 """A client's exposure and results as the review of an order wants them, read with the state of its risk."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, LiteralString, cast
 
 from django.db import connection
 
+from trading.brokers.registry import is_simulated
 from trading.core.postgres.base import DatabaseWrapper
 from trading.marketdata.services import DAILY
 from trading.risk.limits import Book
 from trading.risk.state import BookQuery
 
+STALE_AFTER: Final = timedelta(days=7)
+"""A candle that ended longer ago says nothing of today; a week with holidays of a market is shorter."""
 RESULTS = 256
 """How many of the last fills that closed something are looked at for losses in a row: an order may have dozens."""
 
 # What the condition on realised_pnl says is that of the index trades_closing: a fill that only opens costs its fee.
-# Times are compared with what stays the same for a statement, so that an index finds them.
+# Times are compared with what stays the same for a statement, so that an index finds them. A daily candle that began
+# eight days ago ended `STALE_AFTER` ago.
 _BOOK: Final = """
-    SELECT p.symbols, p.quantities, p.prices, today.total AS realised, results.results
+    SELECT p.symbols, p.quantities, p.prices, p.outdated, today.total AS realised, results.results
       FROM (SELECT array_agg(held.symbol) AS symbols, array_agg(held.quantity) AS quantities,
-                   array_agg(last.close) AS prices
+                   array_agg(last.close) AS prices,
+                   array_agg(held.symbol) FILTER (WHERE last.time IS NULL
+                       OR last.time < statement_timestamp() - interval '8 days') AS outdated
               FROM positions AS held
               LEFT JOIN LATERAL (
-                   SELECT close FROM candles WHERE symbol = held.symbol AND "interval" = %(interval)s
+                   SELECT close, time FROM candles WHERE symbol = held.symbol AND "interval" = %(interval)s
                     ORDER BY time DESC LIMIT 1) AS last ON true
              WHERE held.client_id = %(client)s AND held.quantity <> 0) AS p,
            (SELECT coalesce(sum(realised_pnl), 0) AS total FROM trades
@@ -60,7 +67,7 @@ def traded(since: datetime, *counted: datetime | None) -> dict[str, int | str]:
     return {name: value if isinstance(value, int) else f"{value:.2f}" for name, value in row.items()}
 
 
-def _book(row: Mapping[str, Any]) -> Book:
+def _book(row: Mapping[str, Any], *, moves_money: bool = False) -> Book:
     symbols = row["symbols"] or ()
     return Book(
         quantities=dict(zip(symbols, row["quantities"] or (), strict=True)),
@@ -69,11 +76,18 @@ def _book(row: Mapping[str, Any]) -> Book:
         prices={symbol: price for symbol, price in zip(symbols, row["prices"] or (), strict=True) if price is not None},
         realised_today=Decimal(row["realised"]),
         results=tuple(row["results"] or ()),
+        outdated=frozenset(row["outdated"] or ()) if moves_money else frozenset(),
     )
 
 
 BOOK: Final = BookQuery(_BOOK, _book, {"interval": DAILY, "results": RESULTS})
 """What a client holds, at the newest closes, and its results of today and of the last orders that closed something."""
+_MONEY: Final = BookQuery(_BOOK, partial(_book, moves_money=True), BOOK.values)
+
+
+def book_for(broker: str) -> BookQuery:
+    """`BOOK` as an order for the venue called ``broker`` is reviewed by: where money can move, an old close is told."""
+    return BOOK if is_simulated(broker) else _MONEY
 
 
 def _one(statement: LiteralString, values: Mapping[str, Any]) -> dict[str, Any]:

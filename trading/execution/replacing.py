@@ -23,7 +23,7 @@ from trading.brokers.base import (
 from trading.brokers.instruments import Quote
 from trading.execution import changes, services, trail
 from trading.execution.differences import blocking
-from trading.execution.exposure import BOOK
+from trading.execution.exposure import book_for
 from trading.execution.models import Order
 from trading.execution.outcomes import SEND_WITHIN, Hold, mark_unknown, move, record, withdraw
 from trading.execution.planning import client_order_id
@@ -130,7 +130,7 @@ def _intend(
         breach = Breach(found.ours, found.theirs, f"{found}: nothing is sent until this is explained")
         answer: risk.ApprovedOrder | risk.Refusal = risk.Refusal("reconciliation", breach)
     else:
-        answer = risk.review_instead(old.client_id, own, proposal, of=old.client_order_id, book=BOOK)
+        answer = risk.review_instead(old.client_id, own, proposal, of=old.client_order_id, book=book_for(old.broker))
     refused = isinstance(answer, risk.Refusal)
     new = Order.objects.create(
         client_id=old.client_id,

@@ -29,7 +29,7 @@ from trading.brokers.base import (
 from trading.brokers.instruments import Instrument, Quote
 from trading.brokers.registry import is_simulated
 from trading.execution import refusals, selectors, trail
-from trading.execution.exposure import BOOK
+from trading.execution.exposure import book_for
 from trading.execution.models import Order, PortfolioSnapshot
 from trading.execution.outcomes import (
     CONFIRMED_AFTER,
@@ -175,7 +175,7 @@ def _intend_one(
     barred = refusals.unexplained(order) or refusals.unquoted(order, quote)
     if barred is not None:
         trail.refused(order, barred)
-    answer = barred or risk.review(client_id, order.client_order_id, proposal, book=BOOK)
+    answer = barred or risk.review(client_id, order.client_order_id, proposal, book=book_for(broker))
     if isinstance(answer, risk.Refusal):
         order.state = OrderState.REFUSED
         order.reason = f"{answer.limit}: {answer.breach.message}"[:300]

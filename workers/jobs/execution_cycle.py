@@ -16,6 +16,7 @@ from trading.brokers.accounts import open_session
 from trading.brokers.base import Broker, BrokerError, BrokerRefused, Side
 from trading.brokers.registry import UnknownBroker, is_simulated
 from trading.execution import planning, selectors, services
+from trading.execution.exposure import STALE_AFTER
 from trading.execution.models import Order
 from trading.execution.states import AT_VENUE, OrderState
 from trading.jobs.context import StepContext
@@ -32,8 +33,6 @@ from trading.tenants import parameters
 T = TypeVar("T")
 HISTORY_BARS = 66
 """A quarter of trading days and the five that momentum skips."""
-STALE_AFTER = timedelta(days=7)
-"""A candle that ended longer ago says nothing of today; a week with holidays of a market is shorter."""
 
 
 def universe(ctx: StepContext, args: NoArguments) -> dict[str, Any]:

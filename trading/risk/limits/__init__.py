@@ -80,7 +80,8 @@ class Book:
     under way. ``prices``: what one is worth, by symbol. ``realised_today``: profit less losses and fees since midnight
     UTC. ``unit_deltas``: what one adds to the net delta, by symbol, None where it is not known; a symbol that is not in
     it is its own underlying. ``results``: the profit of each order that closed something, newest first. ``tripped_at``:
-    when the circuit breaker opened, if it is open. ``now``: aware; None refuses what depends on it.
+    when the circuit breaker opened, if it is open. ``now``: aware; None refuses what depends on it. ``outdated``: held
+    symbols of which the price, if there is one, is too old for money to move by it.
     """
 
     quantities: Mapping[str, Decimal]
@@ -92,6 +93,7 @@ class Book:
     results: tuple[Decimal, ...] = ()
     tripped_at: datetime | None = None
     now: datetime | None = None
+    outdated: frozenset[str] = frozenset()
 
     def projected(self, symbol: str, extra: Decimal = Decimal(0)) -> Decimal:
         """The largest size, in currency, that a position may come to when ``extra`` and what is under way are filled.
@@ -143,6 +145,7 @@ class DeltaUnknown(LookupError):
 
     def __init__(self, symbol: str) -> None:
         super().__init__(f"the delta of {symbol} is not known")
+        self.symbol = symbol
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,21 @@ class Breach:
     limit_value: str
     order_value: str
     message: str
+
+
+def outdated(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
+    """The refusal of an order that adds to a position where others cannot be valued now; what closes one passes.
+
+    For limits that look at all of them. The order's own symbol is worth what the order is.
+    """
+    old = sorted(book.outdated - {proposal.symbol})
+    if not old or book.is_closed_by(proposal):
+        return None
+    message = (
+        f"held and not valued by a candle that ended in the last 7 days: {', '.join(old[:5])}; run market-refresh, or"
+        " manage.py import_candles FILE; an order that makes a position smaller passes"
+    )
+    return Breach(f"{limit}", "unknown", message)
 
 
 Check = Callable[..., Breach | None]

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from trading.risk.limits import Book, Breach, DeltaUnknown, Proposal
+from trading.risk.limits import Book, Breach, DeltaUnknown, Proposal, outdated
 
 LIMIT = "QT_MAX_NET_DELTA"
 
@@ -15,9 +15,13 @@ def check(proposal: Proposal, book: Book, limit: Decimal) -> Breach | None:
     """
     if limit <= 0:
         return None
+    if (unknown := outdated(proposal, book, limit)) is not None:
+        return unknown
     try:
         least, greatest = book.net_delta()
     except DeltaUnknown as error:
+        if error.symbol in book.outdated and book.is_closed_by(proposal):
+            return None  # no candle: else nothing could be closed until there is one
         return Breach(f"{limit}", "unknown", f"{error}, so that the net delta is not")
     if proposal.unit_delta is None:
         return Breach(f"{limit}", "unknown", f"the delta of {proposal.symbol} is not known")
