@@ -387,3 +387,30 @@ def test_a_configuration_that_is_read_back_leaves_the_same_bytes(model: str) -> 
     again = Work(parse(json.loads(one.config.canonical())), one.read)
     assert len(one.result.fills) > 50 or model == "fixed_fraction"
     assert again.artifacts() == one.artifacts()
+
+
+def test_hours_of_a_market_that_closes_are_not_those_of_one_that_never_does() -> None:
+    """7 hours on 5 of 7 days: 1,826 a year, by 8,760 for a market that never closes: root of 4.80 is 2.19."""
+    count = 7 * 5 * 12
+    hours = [START + (24 * 7 * (k // 35) + 24 * (k % 35 // 7) + 14 + k % 7) * DAY // 24 for k in range(count)]
+    prices = (100.0 + np.random.Generator(np.random.PCG64(1)).normal(size=count).cumsum()).tolist()
+    for periods, expected in ((None, "2.2 times too large"), (1_764.0, None), (252.0, "2.7 times too small")):
+        given = {} if periods is None else {"periods_per_year": periods}
+        done = work(prices, timeframe="1h", **given)
+        done = Work(done.config, lambda: [replace(series(prices), time=np.array(hours, dtype=np.int64))])
+        said = done.metrics["misannualised"]
+        page = done.artifacts()["tearsheet.html"].decode()
+        if expected is None:
+            assert said is None
+            assert "Name the bars a year" not in page
+        else:
+            assert expected in said
+            assert said in page
+    assert work(prices).metrics["misannualised"] is None  # days, every one of them
+
+
+def test_a_kelly_size_that_never_grows_says_why() -> None:
+    said = work([100.0 + k for k in range(90)], risk={"model": "kelly_fraction", "params": {}}).metrics["untraded"]
+    assert said is not None
+    assert "'start', zero by default, until 'window' bars" in said
+    assert "'start'" not in work([100.0 + k for k in range(9)], execution={"lot_size": 1e9}).metrics["untraded"]

@@ -17,7 +17,7 @@ from trading.backtests.strategy import targets_of
 from trading.backtests.tables import Cells, Column, Table
 from trading.backtests.validation import Judged
 from trading.quant import indicator
-from trading.quant.bars import Bars
+from trading.quant.bars import DAY_NS, Bars
 from trading.quant.costs import Costs, Slippage, SpreadPct, Stops
 from trading.quant.engine import Result, simulate
 from trading.quant.kernels import Floats
@@ -26,6 +26,16 @@ from trading.quant.records import REASONS
 from trading.quant.statistics import sharpe
 
 BASIS_POINT = 1e-4
+YEAR_NS = 365.25 * DAY_NS
+MISTAKEN = 1.5
+"""Times as many bars a year as there are, or as few: more than days of an exchange and of a market that never closes
+differ by."""
+KELLY = (
+    " The size of kelly_fraction is that of its 'start', zero by default, until 'window' bars with a target are known;"
+    " an order follows later when the target changes, or with rebalance 'always'."
+)
+LEAST_DAYS = 28
+"""Of candles, from which it can be told how many come a year."""
 
 
 def aligned(found: Sequence[Series]) -> Bars:
@@ -112,7 +122,28 @@ def measured(config: RunConfig, result: Result) -> dict[str, Any]:
         found.update(sharpe_standard_error=None, probabilistic_sharpe=None, skewness=None, kurtosis=None)
     found["ruined_at"] = None if result.ruined_bar is None else tables.times(result.time)[result.ruined_bar]
     found["untraded"] = None if len(result.fills) else _untraded(config, len(result.time))
+    found["misannualised"] = misannualised(config, result.time)
     return found
+
+
+def misannualised(config: RunConfig, time: npt.NDArray[np.int64]) -> str | None:
+    """What is wrong with the figures a year where the candles come at another rate than they are annualised by.
+
+    ``time``: of all bars, int64 nanoseconds, shape (T,). A market that closes has fewer bars within a day than the
+    timeframe's default, which is that of one that never does.
+    """
+    span, periods = float(time[-1] - time[0]), config.periods_per_year or 1.0
+    if span < LEAST_DAYS * DAY_NS:
+        return None
+    observed = (len(time) - 1) / (span / YEAR_NS)
+    ratio = max(periods / observed, observed / periods)
+    if ratio < MISTAKEN:
+        return None
+    return (
+        f"Figures are annualised by {periods:,.0f} bars a year, and the candles come at {observed:,.0f}: volatility and"
+        f" Sharpe ratio a year are {ratio**0.5:.1f} times too {'large' if periods > observed else 'small'}. Name the"
+        " bars a year of this market in periods_per_year."
+    )
 
 
 def _untraded(config: RunConfig, bars: int) -> str:
@@ -127,7 +158,9 @@ def _untraded(config: RunConfig, bars: int) -> str:
         )
     return (
         f"Nothing was traded: no order of {name} was filled in {bars} bars. Put it among the indicators to see what it"
-        " wished to hold, and look whether lot size, cash and sizing leave room for an order."
+        " wished to hold, and look whether lot size, cash, sizing and volume leave room for an order."
+        + KELLY
+        * (config.risk.model == "kelly_fraction")
     )
 
 

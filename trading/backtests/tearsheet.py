@@ -102,6 +102,7 @@ def _result(config: RunConfig, result: Result, metrics: dict[str, Any], judged: 
     warnings = [
         "" if ruined is None else f"The equity fell to zero at {ruined}; nothing was traded after.",
         metrics["untraded"] or "",
+        metrics["misannualised"] or "",
     ]
     closed = result.trades[result.trades["reason"] != OPEN]
     hits = intervals.share(int((closed["pnl"] > 0.0).sum()), len(closed))

@@ -52,7 +52,7 @@ def test_a_sweep_without_a_best_point_has_a_page_too(alpha: Client) -> None:
     page = str(browser.post("/app/sweeps", {"config": json.dumps(body)}).headers["Location"])
     Hands().work_off()
     text = browser.get(page).content.decode()
-    assert "none traded, or all were ruined" in text
+    assert "none traded, nothing varied, or all were ruined" in text
     assert "May the best one trade?" not in text
     assert browser.get("/app/sweeps").status_code == 200
 

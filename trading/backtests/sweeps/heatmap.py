@@ -62,7 +62,8 @@ def shown(value: float | None, name: str) -> str:
 def _best(points: Points, judgement: Judgement) -> str:
     best = judgement.summary["best"]
     if best is None:
-        return '<p class="bad">No point has the figure that was looked for: none traded, or all were ruined.</p>'
+        why = "none traded, nothing varied, or all were ruined"
+        return f'<p class="bad">No point has the figure that was looked for: {why}.</p>'
     metrics = best["metrics"]
     alone = best["sharpe_interval"]
     between = f"{tearsheet.two(alone['low'])} to {tearsheet.two(alone['high'])} at {alone['level']:.0%} by itself"

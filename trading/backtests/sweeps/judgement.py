@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from trading.backtests.config import Permutation, RunConfig, Validation
+from trading.backtests.pipeline import misannualised
 from trading.backtests.sweeps.config import Points
 from trading.backtests.sweeps.simulation import RECORD, Figures
 from trading.backtests.validation import Progress, checked_for_lookahead, finite
@@ -68,7 +69,8 @@ def judged(points: Points, bars: Bars, figures: Figures, progress: Progress) -> 
     if summary["best"] is not None:
         progress(0, 1, "look-ahead check of the best")
         summary["lookahead"] = checked_for_lookahead(points.config(summary["best"]["point"]), bars)
-    summary["conclusion"] = concluded(summary)
+    summary["misannualised"] = misannualised(points.sweep.config, bars.time)
+    summary["conclusion"] = " ".join(filter(None, (concluded(summary), summary["misannualised"])))
     return Judgement(summary, figures, logits)
 
 

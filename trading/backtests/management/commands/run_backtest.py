@@ -46,6 +46,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {name:<14} {figure(metrics[name])}")
         if metrics["untraded"]:
             self.stdout.write(f"  NO TRADES      {metrics['untraded']}")
+        if metrics["misannualised"]:
+            self.stdout.write(f"  A YEAR         {metrics['misannualised']}")
         for test, said in work.judged.summary.items():
             self.stdout.write(f"  {test:<14} {_verdict(said)}")
         if leak := commandline.leak(config.strategy.name, work.judged.summary.get("lookahead", {})):

@@ -53,7 +53,9 @@ class Command(BaseCommand):
         best = summary["best"]
         if best is None:
             what = summary["objective"].replace("_", " ")
-            self.stdout.write(f"  no point has a {what}: none traded, or all were ruined; take more bars or values")
+            self.stdout.write(
+                f"  no point has a {what}: none traded, nothing varied, or all were ruined; take more bars or values"
+            )
             return
         self.stdout.write(
             "  best           " + ", ".join(f"{name} {value}" for name, value in best["parameters"].items())
