@@ -109,6 +109,28 @@ def test_an_open_order_that_cannot_be_read_hides_no_other(desks: list[Client], m
     assert "mock lists 2, of which 1 cannot be read: 7" in halts.described()["cancels"]["open"][0]["why"]
 
 
+@pytest.mark.parametrize("operation", ["cancel", "open_orders"])
+def test_what_nobody_has_foreseen_at_one_order_leaves_no_other_open(
+    desks: list[Client], operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = rest(desks[0]), rest(desks[0])
+    real = MockBroker.cancel
+
+    def broken(self: MockBroker, client_order_id: str = "", *, symbol: str = "") -> OrderReport:
+        if client_order_id in (first.client_order_id, ""):
+            raise AttributeError("no side")
+        return real(self, client_order_id, symbol=symbol)
+
+    monkeypatch.setattr(MockBroker, operation, broken)
+    set_switches(halted=True, by="ops")
+    Hands().work_off()
+    states = [Order.objects.get(id=order.id).state for order in (first, second)]
+    assert states == [OrderState.OPEN if operation == "cancel" else OrderState.CANCELLED, OrderState.CANCELLED]
+    (row, *_) = halts.described()["cancels"]["open"]
+    assert row["order"] == (first.client_order_id if operation == "cancel" else "")
+    assert row["why"] == "unexpected AttributeError: no side"
+
+
 def test_what_a_venue_does_not_confirm_is_named_and_tried_again(
     desks: list[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from trading.brokers.lists import PartlyUnreadable
 from trading.brokers.models import BrokerAccount
 from trading.brokers.registry import UnknownBroker
 from trading.execution import changes, outcomes
+from trading.execution.looks import STOPPED, told
 from trading.execution.models import Order
 from trading.execution.states import AT_VENUE, LIVE, OrderState
 from trading.jobs.context import StepContext
@@ -60,7 +61,13 @@ def orders(ctx: StepContext, args: HaltArguments) -> dict[str, Any]:
     for broker in sorted({*accounts, *live.values_list("broker", flat=True)}):
         with ctx.transaction():
             halts.forget_unconfirmed(args.halt_id, ctx.client_id, broker)
-        missed += _at(ctx, args, broker, list(live.filter(broker=broker)))
+        try:
+            missed += _at(ctx, args, broker, list(live.filter(broker=broker)))
+        except STOPPED:
+            raise
+        except Exception as error:  # whatever it is, it is no other venue's
+            ctx.log.exception("halt.failed", broker=broker)
+            missed += _unconfirmed(ctx, args, broker, [], told(error))
     if missed:
         raise RetryLater(f"{missed} orders are not confirmed to be cancelled")
     return {"brokers": "all confirmed"}
@@ -103,6 +110,12 @@ def _cancelled(ctx: StepContext, args: HaltArguments, session: Broker, order: Or
     except BrokerError as error:
         order.refresh_from_db()
         why = str(error)
+    except STOPPED:
+        raise
+    except Exception as error:  # whatever it is, the other orders are cancelled
+        ctx.log.exception("halt.failed", broker=session.name, client_order_id=order.client_order_id)
+        order.refresh_from_db()
+        why = told(error)
     outcome = CancelOutcome.CONFIRMED if order.state in ENDED_BY_US else CancelOutcome.OVER
     if order.state in AT_VENUE:
         outcome = CancelOutcome.NOT_CONFIRMED
