@@ -17,8 +17,8 @@ SEARCH: dict[str, Any] = {
     "config": {
         "symbol": "AAPL",
         "timeframe": "1d",
-        "start": "2005-01-01",
-        "end": "2012-12-31",
+        "start": "2010-01-04",
+        "end": "2011-12-30",
         "strategy": {"name": "dual_sma"},
         "execution": {"fee_bps": 1, "slippage_bps": 2},
     },
@@ -74,7 +74,7 @@ def take() -> None:
         picture(f"{address}/app/sweeps/{sweep.run_hash}", IMAGES / "sweep.png", size=(1280, 1500))
         picture(f"{address}/app/backtests/{best.run_hash}", IMAGES / "backtest.png", size=(1280, 1500))
     with logged_in(site, cookie("admin")) as address:
-        picture(f"{address}/app/risk", IMAGES / "risk.png", size=(1280, 900))
+        picture(f"{address}/app/risk", IMAGES / "risk.png", size=(1280, 1180))
         picture(f"{address}/admin/jobs/jobrun/", IMAGES / "admin-runs.png", size=(1440, 800))
 
 
