@@ -4,8 +4,6 @@ import base64
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -23,8 +21,6 @@ from trading.backtests.store import Staged
 from trading.jobs.models import JobRun
 from trading.jobs.registry import registry
 from trading.jobs.states import State
-from trading.marketdata import services as market
-from trading.marketdata.providers import Bar
 from trading.tenants.models import Client, Role
 from workers.jobs import backtest
 
@@ -450,22 +446,3 @@ def test_nothing_is_worked_out_for_a_client_that_was_closed_meanwhile(ann: Send,
     hands.run(job_id)
     job = JobRun.objects.get(id=job_id)
     assert (job.state, job.error_type, job.returned) == (State.FAILED, "InvalidArguments", {})
-
-
-def test_days_are_not_run_as_hours(ann: Send) -> None:
-    drawn = candles.synthetic("TEST", parse({**BODY, "timeframe": "1d", "end": "2024-03-01"}))
-    prices = (drawn.open, drawn.high, drawn.low, drawn.close, drawn.volume)
-    market.store(
-        (
-            Bar("XX", datetime.fromtimestamp(moment / 1e9, UTC), *(Decimal(str(column[place])) for column in prices))
-            for place, moment in enumerate(drawn.time.tolist())
-        ),
-        source="test",
-        interval="1h",
-    )
-    answer = ann("POST", "/runs", {**BODY, "symbol": "XX", "end": "2024-03-01"})
-    assert answer.status_code == 422
-    (error,) = answer.json()["detail"]["errors"]
-    assert error["loc"] == ["body", "timeframe"]
-    assert "The candles of XX are usually 1 day apart" in error["message"]
-    assert not Run.objects.exists()
