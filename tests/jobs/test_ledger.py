@@ -135,7 +135,7 @@ def test_a_held_run_is_found_by_its_key_among_many(monkeypatch: pytest.MonkeyPat
     plans: list[str] = []
 
     def explained(statement: LiteralString, parameters: Mapping[str, Any]) -> list[ledger.Row]:
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")  # a table of few pages is read whole, and rightly
             cursor.execute(f"EXPLAIN {statement}", parameters)
             plans.append("\n".join(line for (line,) in cursor.fetchall()))
