@@ -13,6 +13,7 @@ from django.utils.html import escape
 from pytest_django import Settings
 
 from tests.jobs import sample
+from trading.audit.models import AuditEntry
 from trading.core.ids import uuid7
 from trading.execution.models import PortfolioSnapshot
 from trading.jobs import runner, services
@@ -130,6 +131,46 @@ def test_a_run_is_retried_from_its_page_by_those_who_may(alpha: Client) -> None:
     assert JobRun.objects.get(id=run.id).state == State.CANCELLED
     closed = services.enqueue("sample-closed", client_id=alpha.id).run
     assert trader.post(f"/app/runs/{closed.id}/cancel").status_code == 404
+
+
+def test_a_job_is_started_from_the_list_by_those_who_may(alpha: Client, beta: Client) -> None:
+    trader, start = browser_of(Role.TRADER, alpha), "/app/runs/start"
+    page = trader.get("/app/runs").content.decode()
+    assert '<option value="sample-startable">A client may start it</option>' in page
+    assert "sample-closed" not in page.partition("</details>")[0]
+    answer = trader.post(start, {"job": "sample-startable", "client": str(beta.id)}, follow=True)
+    assert "Queued." in answer.content.decode()
+    run = JobRun.objects.get()
+    assert (run.client_id, run.job, run.triggered_by) == (alpha.id, "sample-startable", "trader-Alpha")
+    told = AuditEntry.objects.get(action="job_run.enqueued")
+    assert (told.client_id, told.subject, told.data["created"]) == (alpha.id, f"job_run:{run.id}", True)
+    for unknown in ("sample-closed", "market-refresh", "nonsense", ""):
+        assert trader.post(start, {"job": unknown}).status_code == 404
+    reader = browser_of(Role.READ_ONLY, alpha)
+    assert start not in reader.get("/app/runs").content.decode()
+    assert reader.post(start, {"job": "sample-startable"}).status_code == 403
+    assert JobRun.objects.count() == 1
+
+
+def test_an_operator_starts_what_a_schedule_would_and_names_the_client(alpha: Client) -> None:
+    operator, start = browser_of(Role.OPERATOR), "/app/runs/start"
+    page = operator.get("/app/runs").content.decode()
+    assert f'<option value="{alpha.id}">Alpha</option>' in page
+    assert '<option value="market-refresh">' in page
+    assert "emergency-cancel" not in page.partition("</details>")[0], "what only a halt starts"
+    refused = operator.post(start, {"job": "execution-cycle"}, follow=True).content.decode()
+    assert "this job runs for one client: name it" in refused
+    for _ in range(2):
+        said = operator.post(start, {"job": "execution-cycle", "client": str(alpha.id)}, follow=True).content.decode()
+    assert "It is under way already" in said
+    assert (
+        "Queued."
+        in operator.post(start, {"job": "market-refresh", "client": str(alpha.id)}, follow=True).content.decode()
+    )
+    assert set(JobRun.objects.values_list("job", "client_id")) == {
+        ("execution-cycle", alpha.id),
+        ("market-refresh", None),
+    }
 
 
 def test_hostile_text_is_text_and_tracebacks_are_for_operators(alpha: Client) -> None:

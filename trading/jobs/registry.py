@@ -88,6 +88,11 @@ class Job(Generic[A]):
         """The chain, in order."""
         return tuple(step.name for step in self.steps)
 
+    @cached_property
+    def needs_arguments(self) -> bool:
+        """Whether it cannot be enqueued without any."""
+        return any(field.is_required() for field in self.arguments.model_fields.values())
+
     def step(self, name: str) -> Step[A]:
         """The step called ``name``; ``LookupError`` when this version of the code has none."""
         for step in self.steps:

@@ -6,18 +6,21 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
 
+from trading.audit.services import record
+from trading.core.middleware import request_id
 from trading.jobs import services
 from trading.jobs.access import is_operator, may_change, visible
 from trading.jobs.chain import links
 from trading.jobs.models import JobRun
-from trading.jobs.registry import UnknownJob, registry
-from trading.jobs.states import LIVE, RETRYABLE, State
-from trading.tenants.models import User
-from trading.tenants.permissions import Permission
+from trading.jobs.registry import Job, UnknownJob, registry
+from trading.jobs.states import LIVE, RETRYABLE, State, Trigger
+from trading.tenants.models import Client, User
+from trading.tenants.permissions import Permission, allows
 from trading.web.access import PageRequest, page, page_for
 from trading.web.shapes import shape
 
@@ -48,6 +51,8 @@ def index(request: PageRequest) -> HttpResponse:
     older = urlencode({**chosen, "before": str(shown[-1].id)}) if len(rows) > PER_PAGE else ""
     context = {
         "runs": shown,
+        "startable": _startable(request.user),
+        "clients": Client.objects.filter(is_active=True).order_by("name") if is_operator(request.user) else [],
         "jobs": sorted(registry.slugs()),
         "states": State.choices,
         "job": job,
@@ -83,6 +88,42 @@ def show(request: PageRequest, run_id: UUID) -> HttpResponse:
         "shows_tracebacks": is_operator(request.user),
     }
     return render(request, "web/run_state.html" if request.headers.get("HX-Request") else "web/run.html", context)
+
+
+@page_for(POST=Permission.CHANGE_RUNS)
+def start(request: PageRequest) -> HttpResponse:
+    """Enqueue a job as its schedule would; where it is live already and may be so only once, show that run."""
+    job = next((job for job in _startable(request.user) if job.slug == request.POST.get("job")), None)
+    if job is None:
+        raise Http404("There is no such job that you may start.")
+    chosen = uuid_or_none(request.POST.get("client", "")) if is_operator(request.user) else request.user.client_id
+    client_id = chosen if job.per_client else None
+    try:
+        with transaction.atomic():
+            enqueued = services.enqueue(
+                job.slug,
+                client_id=client_id,
+                trigger=Trigger.API,
+                triggered_by=request.user.get_username(),
+                request_id=request_id(request),
+            )
+            told = {"job": job.slug, "created": enqueued.created}
+            record("job_run.enqueued", client_id=client_id, subject=f"job_run:{enqueued.run.id}", data=told)
+    except services.InvalidArguments as error:
+        messages.warning(request, f"{job.title}: {'; '.join(one['message'] for one in error.errors)}.")
+        return redirect("web:runs")
+    messages.success(request, "Queued." if enqueued.created else "It is under way already: this is the run.")
+    return redirect("web:run", run_id=enqueued.run.id)
+
+
+def _startable(user: User) -> list[Job[Any]]:
+    """What the user may start with nothing but a click: a client's jobs, and for operators the scheduled ones."""
+    if not allows(Permission.CHANGE_RUNS, user):
+        return []
+    own = (job for job in registry if job.client_startable and job.per_client)
+    scheduled = (job for job in registry if is_operator(user) and job.cadence is not None)
+    found = {job.slug: job for job in (*own, *scheduled) if not job.needs_arguments}
+    return sorted(found.values(), key=lambda job: job.title)
 
 
 @page_for(POST=Permission.CHANGE_RUNS)

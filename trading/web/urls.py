@@ -34,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     path("app/sweeps/<str:sweep_hash>", sweeps.show, name="sweep"),
     path("app/parity", parity.show, name="parity"),
     path("app/runs", runs.index, name="runs"),
+    path("app/runs/start", runs.start, name="start"),
     path("app/runs/<uuid:run_id>", runs.show, name="run"),
     path("app/runs/<uuid:run_id>/retry", runs.retry, name="retry"),
     path("app/runs/<uuid:run_id>/cancel", runs.cancel, name="cancel"),
