@@ -21,6 +21,7 @@ from trading.jobs.models import JobRun
 from trading.jobs.registry import Job, Step, registry
 from trading.jobs.states import State
 from trading.marketdata.models import Candle
+from trading.risk.models import Guard
 from trading.tenants.models import Client, Role, User
 from trading.web import chart
 
@@ -253,6 +254,24 @@ def test_keyset_pages_reach_every_run_once_at_a_constant_cost(alpha: Client) -> 
     assert len(counts) == 1
     assert counts.pop() <= 4
     assert browser.get("/app/runs?before=nonsense&state=nonsense&job=%00").status_code == 200
+
+
+def test_the_dashboard_asks_for_news_and_gets_what_has_changed(alpha: Client) -> None:
+    Guard.objects.get_or_create(id=1)
+    operator = browser_of(Role.OPERATOR)
+    for browser, query in ((browser_of(Role.OWNER, alpha), {}), (operator, {"client": str(alpha.id)})):
+        page = browser.get("/app/", query)
+        assert f'hx-get="/app/?{escape(page.context["poll"])}"' in page.content.decode()
+        asking = {"path": f"/app/?{page.context['poll']}", "headers": {"HX-Request": "true"}}
+        assert browser.get(**asking).status_code == 204
+        Guard.objects.update(halted=True, reason="a drill")
+        news = browser.get(**asking).content.decode()
+        assert "Trading is halted" in news
+        assert "<html" not in news
+        Guard.objects.update(halted=False, reason="")
+        assert browser.get(**asking).status_code == 204
+        services.enqueue("sample-startable", client_id=alpha.id)
+        assert "sample-startable" in browser.get(**asking).content.decode()
 
 
 def test_an_operators_client_stays_chosen_from_page_to_page(alpha: Client) -> None:

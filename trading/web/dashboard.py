@@ -1,15 +1,19 @@
 """The first page: what a client has, what it did lately, and what comes next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.http import urlencode
 from django_celery_beat.models import PeriodicTask
 
 from trading.execution import differences, selectors
+from trading.execution.models import PortfolioSnapshot
 from trading.jobs import schedule
 from trading.jobs.access import is_operator, visible
 from trading.jobs.registry import registry
@@ -17,7 +21,7 @@ from trading.marketdata import selectors as market
 from trading.risk.models import Guard
 from trading.tenants import parameters
 from trading.tenants.models import Client
-from trading.web import chart, labels
+from trading.web import chart, labels, news
 from trading.web.access import PageRequest, chosen_client, page
 
 ROWS = 8
@@ -44,26 +48,48 @@ def show(request: PageRequest) -> HttpResponse:
     now = parameters.in_force(client.id)
     limit = now.decimal("QT_MAX_GROSS_EXPOSURE")
     runs = visible(request.user).filter(client_id=client.id)
-    context = {
-        "client": client,
-        "chart": chart.line([(snapshot.time, float(snapshot.equity)) for snapshot in curve]),
-        "latest": latest,
-        "change": latest.equity - curve[0].equity if latest else None,
-        "gross_limit": limit if limit > 0 else None,
-        "gross_share": _share(latest.gross_exposure, limit) if latest and limit > 0 else None,
+    shown = {
         "limits": _limits(now),
         "positions": selectors.positions(client.id),
         "orders": selectors.orders(client.id, limit=ROWS),
         "fills": selectors.fills(client.id, limit=ROWS),
         "coming": coming(datetime.now(UTC)),
         "differences": differences.standing(client.id),
-        "runs": runs.defer("args", "returned", "result").order_by("-id")[:ROWS],
+        "runs": list(runs.defer("args", "returned", "result").order_by("-id")[:ROWS]),
         "market_time": _market_time(),
-        "recorded": settings.QT_MARKET_PROVIDER == "csv",
         "guard": Guard.objects.first(),
-        "is_operator": is_operator(request.user),
     }
-    return render(request, "web/dashboard.html", context)
+    seen = news.digest(_seen(latest, shown))
+    if news.is_none(request, seen):
+        return HttpResponse(status=204)
+    context = {
+        **shown,
+        "client": client,
+        "chart": chart.line([(snapshot.time, float(snapshot.equity)) for snapshot in curve]),
+        "latest": latest,
+        "change": latest.equity - curve[0].equity if latest else None,
+        "gross_limit": limit if limit > 0 else None,
+        "gross_share": _share(latest.gross_exposure, limit) if latest and limit > 0 else None,
+        "recorded": settings.QT_MARKET_PROVIDER == "csv",
+        "is_operator": is_operator(request.user),
+        "poll": urlencode({**({"client": str(client.id)} if is_operator(request.user) else {}), "seen": seen}),
+    }
+    return render(request, f"web/dashboard{'_state' if news.asked(request) else ''}.html", context)
+
+
+def _seen(latest: PortfolioSnapshot | None, shown: Mapping[str, Any]) -> list[Any]:
+    """What of the page changes; not how long ago things were."""
+    guard = shown["guard"]
+    return [
+        latest and latest.id,
+        guard and [guard.halted, guard.kills, guard.reason],
+        [[row.id, row.state, row.reason, row.average_price] for row in shown["orders"]],
+        [[row.symbol, row.quantity, row.time] for row in shown["fills"]],
+        [[row.id, row.state] for row in shown["runs"]],
+        [[row.id, row.ours, row.theirs] for row in shown["differences"]],
+        [[entry.job, entry.due] for entry in shown["coming"]],
+        [shown["limits"], shown["market_time"], len(shown["positions"])],
+    ]
 
 
 def coming(now: datetime) -> list[Next]:

@@ -1,6 +1,5 @@
 """What the pages of backtests and of sweeps share: the list with a form, and one of them as it goes and came out."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from trading.jobs.chain import links
 from trading.jobs.models import JobRun
 from trading.jobs.states import LIVE, RETRYABLE, State
 from trading.tenants.permissions import Permission, allows
+from trading.web import news
 from trading.web.access import PageRequest
 from trading.web.runs import uuid_or_none
 
@@ -112,9 +112,8 @@ def shown(
     """
     job = JobRun.objects.filter(id=run.job_run_id).first() if run.job_run_id is not None else None
     state = selectors.status(run, job)
-    seen = hashlib.sha256(json.dumps(_seen(state, job)).encode()).hexdigest()[:16]
-    alone = bool(request.headers.get("HX-Request"))
-    if alone and request.GET.get("seen") == seen:
+    seen = news.digest(_seen(state, job))
+    if news.is_none(request, seen):
         return HttpResponse(status=204)
     can_change = job is not None and may_change(request.user, job)
     sealed, sheet, wrong = _left(run, what.sheet)
@@ -144,7 +143,7 @@ def shown(
         "can_cancel": can_change and state in LIVE and job is not None and job.cancel_requested_at is None,
         **beside,
     }
-    return render(request, f"web/research{'_state' if alone else ''}.html", context)
+    return render(request, f"web/research{'_state' if news.asked(request) else ''}.html", context)
 
 
 def _seen(state: str, job: JobRun | None) -> list[Any]:

@@ -1,7 +1,5 @@
 """Job runs: the list with its filters, and one run as it goes."""
 
-import hashlib
-import json
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +19,7 @@ from trading.jobs.registry import Job, UnknownJob, registry
 from trading.jobs.states import LIVE, RETRYABLE, State, Trigger
 from trading.tenants.models import Client, User
 from trading.tenants.permissions import Permission, allows
+from trading.web import news
 from trading.web.access import PageRequest, page, page_for
 from trading.web.shapes import shape
 
@@ -44,8 +43,8 @@ def index(request: PageRequest) -> HttpResponse:
     columns = runs.select_related("client").defer("args", "returned", "result", "error_message")
     rows = list(columns.order_by("-id")[: PER_PAGE + 1])
     shown = rows[:PER_PAGE]
-    seen = _digest([[str(run.id), run.state, run.step_index, run.progress_done] for run in shown])
-    if request.headers.get("HX-Request") and request.GET.get("seen") == seen:
+    seen = news.digest([[str(run.id), run.state, run.step_index, run.progress_done] for run in shown])
+    if news.is_none(request, seen):
         return HttpResponse(status=204)
     chosen = {key: value for key, value in (("job", job), ("state", state)) if value}
     older = urlencode({**chosen, "before": str(shown[-1].id)}) if len(rows) > PER_PAGE else ""
@@ -63,7 +62,7 @@ def index(request: PageRequest) -> HttpResponse:
         "poll": urlencode({**chosen, "seen": seen}) if before is None else "",
         "is_operator": is_operator(request.user),
     }
-    return render(request, "web/runs_table.html" if request.headers.get("HX-Request") else "web/runs.html", context)
+    return render(request, "web/runs_table.html" if news.asked(request) else "web/runs.html", context)
 
 
 @page
@@ -71,8 +70,8 @@ def show(request: PageRequest, run_id: UUID) -> HttpResponse:
     """One run. Asked by the page itself, it answers with the part that changes, or 204 when nothing has."""
     run = _get(request.user, run_id)
     attempts = list(run.attempts.order_by("number"))
-    seen = _digest([run.state, run.fence, run.progress_done, run.progress_note, str(run.cancel_requested_at)])
-    if request.headers.get("HX-Request") and request.GET.get("seen") == seen:
+    seen = news.digest([run.state, run.fence, run.progress_done, run.progress_note, str(run.cancel_requested_at)])
+    if news.is_none(request, seen):
         return HttpResponse(status=204)
     can_change = may_change(request.user, run)
     context = {
@@ -87,7 +86,7 @@ def show(request: PageRequest, run_id: UUID) -> HttpResponse:
         "can_cancel": can_change and run.state in LIVE and run.cancel_requested_at is None,
         "shows_tracebacks": is_operator(request.user),
     }
-    return render(request, "web/run_state.html" if request.headers.get("HX-Request") else "web/run.html", context)
+    return render(request, "web/run_state.html" if news.asked(request) else "web/run.html", context)
 
 
 @page_for(POST=Permission.CHANGE_RUNS)
@@ -169,7 +168,3 @@ def uuid_or_none(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
