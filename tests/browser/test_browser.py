@@ -1,10 +1,10 @@
 """The pages in a real browser: they render, the policy refuses nothing, and a live run changes by itself."""
 
 import threading
-import time
 from datetime import timedelta
 
 import pytest
+from django.core.signals import request_started
 from django.db import connection
 from django.test import Client as Browser
 from pytest_django.live_server_helper import LiveServer
@@ -66,25 +66,37 @@ def test_the_admin_and_the_docs_work_under_their_policies_and_without_the_intern
             assert [line for line in console if "autocomplete" not in line] == [], path  # advice, of the theme's forms
 
 
-def test_a_live_run_changes_on_the_screen(live_server: LiveServer, client_a: Client) -> None:
+@pytest.mark.parametrize("path", ["/app/", "/app/runs", "/app/runs/{run}"])
+def test_what_is_looked_at_changes_on_the_screen(live_server: LiveServer, client_a: Client, path: str) -> None:
     run = JobRun.objects.create(
         job="x", queue="default", steps=["only"], max_attempts=1, timeout=timedelta(1), client=client_a
     )
 
+    asked = threading.Event()
+
+    def notice(environ: dict[str, str], **_: object) -> None:
+        if "seen=" in environ["QUERY_STRING"]:
+            asked.set()
+
     @platform_scope()
-    def note() -> None:
-        time.sleep(2)
+    def change() -> None:
+        asked.wait(20)
         try:
-            JobRun.objects.filter(id=run.id).update(progress_note="half way there", state=State.SNOOZED)
+            JobRun.objects.filter(id=run.id).update(state=State.SNOOZED)
         finally:
             connection.close()  # this thread's own
 
     with chromium.logged_in(live_server.url, cookie(client_a)) as address:
-        first, _ = chromium.run(f"{address}/app/runs/{run.id}", "--dump-dom", "--virtual-time-budget=1")
-        assert "half way there" not in first
-        thread = threading.Thread(target=note)
+        url = address + path.format(run=run.id)
+        first, _ = chromium.run(url, "--dump-dom", "--virtual-time-budget=1")
+        assert 's-snoozed">' not in first
+        thread = threading.Thread(target=change)
         thread.start()
-        changed, console = chromium.run(f"{address}/app/runs/{run.id}", "--dump-dom", "--virtual-time-budget=200000")
+        request_started.connect(notice)
+        try:
+            changed, console = chromium.run(url, "--dump-dom", "--virtual-time-budget=200000")
+        finally:
+            request_started.disconnect(notice)
         thread.join()
-    assert "half way there" in changed
+    assert 's-snoozed">' in changed
     assert console == []
